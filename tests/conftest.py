@@ -1,0 +1,22 @@
+"""What every test runs under: no network, no telemetry, a cache of its own and fixed seeds."""
+
+import os
+import tempfile
+
+import pytest
+
+# Read when transformers and datasets are first imported, so they are set before any test file is.
+# Processes that a test starts inherit them. The corpora of hf_attn keep their own cache.
+_hf_home = tempfile.TemporaryDirectory(prefix="hf_attn-tests-")
+os.environ["HF_HOME"] = _hf_home.name
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_EVALUATE_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seeds():
+    """Start each test from the same state of Python's, NumPy's and torch's generators."""
+    from transformers import set_seed
+
+    set_seed(0)
