@@ -1,0 +1,49 @@
+"""A text classifier with one single-head self-attention layer, for Hugging Face tools.
+
+After `import hf_attn`, `AutoModelForSequenceClassification.from_pretrained`, `AutoTokenizer` and
+`pipeline` load its models. The names below are imported when first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .registration import register
+
+if TYPE_CHECKING:
+    from .configuration_hf_attn import HfAttnConfig as HfAttnConfig
+    from .data import load_text_dataset as load_text_dataset
+    from .errors import InputError as InputError
+    from .modeling_hf_attn import (
+        HfAttnForSequenceClassification as HfAttnForSequenceClassification,
+    )
+    from .modeling_hf_attn import HfAttnModel as HfAttnModel
+    from .tokenization_hf_attn import HfAttnTokenizer as HfAttnTokenizer
+    from .training import train as train
+
+__version__ = "0.1.0"
+
+_MODULE_OF = {
+    "HfAttnConfig": "configuration_hf_attn",
+    "HfAttnForSequenceClassification": "modeling_hf_attn",
+    "HfAttnModel": "modeling_hf_attn",
+    "HfAttnTokenizer": "tokenization_hf_attn",
+    "InputError": "errors",
+    "load_text_dataset": "data",
+    "train": "training",
+}
+__all__ = ["__version__", *_MODULE_OF]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_MODULE_OF[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+register()

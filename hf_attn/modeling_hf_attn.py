@@ -1,0 +1,639 @@
+"""One single-head self-attention layer that classifies texts: embed, attend, pool, classify.
+
+Before the attention nothing mixes tokens (but a hashed bigram of neighbours), and after the
+attention weights nothing is non-linear, so every logit is a bias plus one number for each token.
+
+Shapes: B texts, T tokens, D `hidden_size`, K `head_dim`, C classes.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.utils import ModelOutput
+from transformers.utils.generic import can_return_tuple
+
+from .configuration_hf_attn import HfAttnConfig
+
+# A batch with more attention scores than this is attended to in blocks of queries of about as many,
+# each computed again in the backward pass. 8 Mi are 32 MiB in float32, from where on glibc hands
+# freed memory back at once: smaller blocks leave holes that add up to the whole T x T.
+MAX_SCORES_PER_BLOCK = 1 << 23
+
+
+@dataclass
+class HfAttnModelOutput(ModelOutput):
+    """What [`HfAttnModel`] returns.
+
+    Attributes:
+        last_hidden_state: (B, T, D), each token's features plus the values it attends to.
+        pooler_output: (B, D), the pooled text.
+        hidden_states: The features before and after the attention, two of (B, T, D).
+        attentions: One (B, 1, T, T); row i holds how token i weighs the tokens j, summing to 1.
+        pool_weights: (B, T), how the text weighs its tokens (p), summing to 1.
+        attention_received: (B, T), the attention each token gets from the pooled text (a = p A),
+            summing to 1.
+    """
+
+    last_hidden_state: Tensor | None = None
+    pooler_output: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+    pool_weights: Tensor | None = None
+    attention_received: Tensor | None = None
+
+
+@dataclass
+class HfAttnClassifierOutput(ModelOutput):
+    """What [`HfAttnForSequenceClassification`] returns.
+
+    Attributes:
+        loss: (), mean over the batch, if labels were given.
+        logits: (B, C), at least float32.
+        hidden_states: The features before and after the attention, two of (B, T, D).
+        attentions: One (B, 1, T, T); row i holds how token i weighs the tokens j, summing to 1.
+        contributions: (B, T, C), in logits: `bias + contributions.sum(1)` equals `logits`.
+        direct_contributions: (B, T, C), the part of the token's own features.
+        context_contributions: (B, T, C), the part that reaches the text through attention.
+        pool_weights: (B, T), how the text weighs its tokens (p), summing to 1.
+        attention_received: (B, T), the attention each token gets from the pooled text (a = p A),
+            summing to 1.
+        bias: (C,), the logits of a text without tokens.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+    contributions: Tensor | None = None
+    direct_contributions: Tensor | None = None
+    context_contributions: Tensor | None = None
+    pool_weights: Tensor | None = None
+    attention_received: Tensor | None = None
+    bias: Tensor | None = None
+
+
+def _at_least_float32(tensor: Tensor) -> Tensor:
+    """Gives the tensor in the precision that weights, sums and logits are computed in."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+class HfAttnEmbeddings(nn.Module):
+    """Turns token ids into token features, x_j = E[t_j] + G[hash(t_{j-1}, t_j)].
+
+    The bigrams are hashed into a fixed number of rows as fastText does.
+
+    Source: Joulin et al. 2016, "Bag of Tricks for Efficient Text Classification", section 2.2.
+    """
+
+    def __init__(self, config: HfAttnConfig) -> None:
+        super().__init__()
+        self.pad_token_id = config.pad_token_id or 0
+        self.ngram_buckets = config.ngram_buckets
+        self.embed_tokens = nn.Embedding(
+            config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id
+        )
+        self.norm = (
+            nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+            if config.embedding_layer_norm
+            else nn.Identity()
+        )
+        if self.ngram_buckets:
+            self.embed_ngrams = nn.Embedding(self.ngram_buckets, config.hidden_size)
+        self.dropout = nn.Dropout(config.embedding_dropout)
+
+    def forward(
+        self, input_ids: Tensor | None, attention_mask: Tensor, inputs_embeds: Tensor | None
+    ) -> Tensor:
+        """Gives token features (B, T, D) from ids (B, T) or embeddings (B, T, D).
+
+        Raises:
+            ValueError: If embeddings come to a model with bigrams.
+        """
+        if inputs_embeds is None:
+            inputs_embeds = self.embed_tokens(input_ids)
+        elif self.ngram_buckets:
+            raise ValueError(
+                f"inputs_embeds carry no token ids, and this model (ngram_buckets="
+                f"{self.ngram_buckets}) looks pairs of ids up. Pass input_ids, or use a model "
+                "with ngram_buckets=0."
+            )
+        features = self.norm(inputs_embeds)
+        if self.ngram_buckets:
+            features = features + self.embed_ngrams(self.hash_bigrams(input_ids, attention_mask))
+        return self.dropout(features)
+
+    def hash_bigrams(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Gives the bigram bucket (B, T) of each token with the one before it.
+
+        Padding counts as the pad id, whatever id stands there, and so does what is before the
+        first token: the buckets are the same for left and right padding.
+        """
+        ids = input_ids.masked_fill(~attention_mask, self.pad_token_id)
+        previous = F.pad(ids, (1, 0), value=self.pad_token_id)[:, :-1]
+        # Ids stay far below 2**31, so no product leaves 63 bits; both factors are primes.
+        return (previous * 1_000_003 + ids * 16_777_619) % 2_147_483_647 % self.ngram_buckets
+
+
+class HfAttnPooler(nn.Module):
+    """Weighs the tokens of a text, all the same or by a learned score of the token alone."""
+
+    def __init__(self, config: HfAttnConfig) -> None:
+        super().__init__()
+        self.score_proj = (
+            nn.Linear(config.hidden_size, 1, bias=False)
+            if config.classifier_pooling == "static"
+            else None
+        )
+
+    def forward(self, features: Tensor, attention_mask: Tensor) -> Tensor:
+        """Gives pooling weights p (B, T): 0 at padding, summing to 1 for a text with tokens."""
+        if self.score_proj is None:
+            weights = attention_mask.to(_at_least_float32(features).dtype)
+            return weights / weights.sum(-1, keepdim=True).clamp(min=1)
+        scores = _at_least_float32(self.score_proj(features).squeeze(-1))
+        return _masked_softmax(scores, attention_mask) * attention_mask
+
+
+def _masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
+    """Gives the softmax over the last dimension, 0 where the mask is False, and never NaN.
+
+    Where the mask is False all along a row the row is uniform, for the caller to multiply by 0.
+    """
+    return scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(-1)
+
+
+class HfAttnRelativeBias(nn.Module):
+    """Scores the distance between two tokens, r[bucket(j - i)].
+
+    Source: Raffel et al. 2020 (T5), section 2.1: one learned scalar for each bucket of distances,
+    exact for near tokens and growing with the logarithm of the distance for far ones.
+    """
+
+    def __init__(self, config: HfAttnConfig) -> None:
+        super().__init__()
+        self.num_buckets = config.relative_attention_num_buckets
+        self.max_distance = config.relative_attention_max_distance
+        if self.num_buckets:
+            self.weight = nn.Parameter(torch.zeros(self.num_buckets))
+
+    def forward(self, length: int, device: torch.device) -> Tensor | None:
+        """Gives the scores (2 T,) of the distances -T ... T - 1, or None without buckets."""
+        if not self.num_buckets:
+            return None
+        distance = torch.arange(2 * length, device=device) - length
+        return self.weight[self.bucket(distance)]
+
+    def bucket(self, distance: Tensor) -> Tensor:
+        """Gives the bucket of each signed distance j - i, of any shape."""
+        one_way = self.num_buckets // 2
+        near = one_way // 2
+        steps = distance.abs()
+        beyond = torch.log(steps.clamp(min=near) / near) / math.log(self.max_distance / near)
+        far = (near + (beyond * (one_way - near)).long()).clamp(max=one_way - 1)
+        return torch.where(steps < near, steps, far) + one_way * (distance > 0)
+
+
+class HfAttnAttention(GradientCheckpointingLayer):
+    """One head of scaled dot-product attention between the tokens of a text.
+
+    A classification needs only how the pooled text weighs the tokens, a = p A, and one weighted
+    sum of features: the value projection runs once for each text and not for each token.
+
+    Source: Vaswani et al. 2017, "Attention Is All You Need", section 3.2.1.
+    """
+
+    def __init__(self, config: HfAttnConfig) -> None:
+        super().__init__()
+        self.scaling = config.head_dim**-0.5
+        self.attention_dropout = config.attention_dropout
+        self.q_proj = nn.Linear(config.hidden_size, config.head_dim, bias=False)
+        self.k_proj = nn.Linear(config.hidden_size, config.head_dim, bias=False)
+        self.v_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+        self.relative_bias = HfAttnRelativeBias(config)
+
+    def forward(
+        self,
+        features: Tensor,
+        pool_weights: Tensor,
+        attention_mask: Tensor,
+        reference: Tensor | None = None,
+        output_attentions: bool = False,
+        output_values: bool = False,
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """Attends between the tokens of each text.
+
+        Args:
+            features: (B, T, D), token features x.
+            pool_weights: (B, T), how the text weighs its tokens, p.
+            attention_mask: (B, T), True at tokens and False at padding.
+            reference: (D,), subtracted from the features that are summed.
+            output_attentions: Whether to give the attention weights.
+            output_values: Whether to give the values that each token attends to.
+
+        Returns:
+            The attended text W_v sum_j a_j (x_j - reference), (B, D); the attention received
+            a = p A, (B, T); the attention weights A, (B, 1, T, T), or None; the attended values
+            A W_v x, (B, T, D), or None.
+        """
+        received, attentions, values = self._attend_in_blocks(
+            features, pool_weights, attention_mask, output_attentions, output_values
+        )
+        attended = self.v_proj(weighted_sum(received, features, reference))
+        return attended, received, attentions, values
+
+    def _attend_in_blocks(
+        self,
+        features: Tensor,
+        pool_weights: Tensor,
+        attention_mask: Tensor,
+        output_attentions: bool,
+        output_values: bool,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        batch_size, length = attention_mask.shape
+        query = self.q_proj(features) * self.scaling
+        attend = partial(
+            self._attend,
+            key=self.k_proj(features),
+            value=self.v_proj(features) if output_values else None,
+            attention_mask=attention_mask,
+            distance_scores=self.relative_bias(length, features.device),
+            output_attentions=output_attentions,
+        )
+        if torch.compiler.is_exporting() or batch_size * length * length <= MAX_SCORES_PER_BLOCK:
+            return attend(query, pool_weights, 0)
+        rows = math.ceil(MAX_SCORES_PER_BLOCK / (batch_size * length))
+        starts = range(0, length, rows)
+        blocks = [
+            _recompute_in_backward(
+                attend, query[:, start : start + rows], pool_weights[:, start : start + rows], start
+            )
+            for start in starts
+        ]
+        received, attentions, values = zip(*blocks, strict=True)
+        return (
+            torch.stack(received).sum(0),
+            torch.cat(attentions, dim=2) if output_attentions else None,
+            torch.cat(values, dim=1) if output_values else None,
+        )
+
+    def _attend(
+        self,
+        query: Tensor,
+        pool_weights: Tensor,
+        start: int,
+        *,
+        key: Tensor,
+        value: Tensor | None,
+        attention_mask: Tensor,
+        distance_scores: Tensor | None,
+        output_attentions: bool,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Attends from the queries of the tokens from `start` on to all tokens."""
+        rows, length = query.shape[1], key.shape[1]
+        scores = _at_least_float32(query @ key.transpose(1, 2))
+        if distance_scores is not None:
+            index = torch.arange(length, 2 * length, device=key.device) - torch.arange(
+                start, start + rows, device=key.device
+            ).unsqueeze(1)
+            scores = scores + distance_scores[index]
+        weights = _masked_softmax(scores, attention_mask.unsqueeze(1))
+        attentions = None
+        if output_attentions:
+            tokens = attention_mask[:, start : start + rows, None] & attention_mask.unsqueeze(1)
+            attentions = (weights * tokens).unsqueeze(1)
+            weights = attentions.squeeze(1)  # what is returned gets the gradient
+        dropped = F.dropout(weights, self.attention_dropout, self.training)
+        received = (pool_weights.unsqueeze(1) @ dropped).squeeze(1)
+        values = None
+        if value is not None:  # nothing flows to padding, whether attentions are wanted or not
+            query_mask = attention_mask[:, start : start + rows, None]
+            values = (dropped.to(value.dtype) @ value) * query_mask
+        return received, attentions, values
+
+
+def _recompute_in_backward(function: Callable[..., Any], *args: Any) -> Any:
+    """Calls the function; where a gradient is wanted it is run again instead of remembered."""
+    if torch.is_grad_enabled():
+        return checkpoint(function, *args, use_reentrant=False)
+    return function(*args)
+
+
+def weighted_sum(weights: Tensor, features: Tensor, reference: Tensor | None = None) -> Tensor:
+    """Gives sum_j w_j (x_j - reference) in the features' dtype, summed in float32 or finer.
+
+    Args:
+        weights: (B, T), 0 at padding.
+        features: (B, T, D), token features x.
+        reference: (D,), or None for 0.
+
+    Returns:
+        (B, D); 0 for a text without tokens.
+    """
+    total = (weights.unsqueeze(1) @ features.to(weights.dtype)).squeeze(1)
+    if reference is not None:
+        total = total - weights.sum(-1, keepdim=True) * reference
+    return total.to(features.dtype)
+
+
+class HfAttnClassificationHead(nn.Module):
+    """Turns a pooled text into class logits, and keeps the reference they are counted from.
+
+    The reference is the mean token feature of the training texts. With it the bias reads as the
+    logit of a text made of average tokens, and a token's contribution as its difference to one.
+    """
+
+    reference: Tensor
+
+    def __init__(self, config: HfAttnConfig) -> None:
+        super().__init__()
+        self.out_proj = nn.Linear(config.hidden_size, config.num_labels, bias=False)
+        self.bias = nn.Parameter(torch.zeros(config.num_labels))
+        self.register_buffer("reference", torch.zeros(config.hidden_size))
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Gives logits (B, C), at least float32, from pooled texts (B, D)."""
+        return _at_least_float32(self.out_proj(pooled)) + self.bias
+
+
+class HfAttnPreTrainedModel(PreTrainedModel):
+    """Loads, saves and initialises the models of this file."""
+
+    config: HfAttnConfig
+    base_model_prefix = "model"
+    main_input_name = "input_ids"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ("HfAttnEmbeddings", "HfAttnAttention", "HfAttnClassificationHead")
+    # The one computation runs under both names; see `get_correct_attn_implementation`.
+    _supports_sdpa = True
+    _can_compile_fullgraph = True
+
+    def get_correct_attn_implementation(
+        self, requested_attention: str | None, is_init_check: bool = False
+    ) -> str:
+        """Gives the attention implementation: one computation that two names stand for.
+
+        Raises:
+            ValueError: If another one than `"eager"` or `"sdpa"` is asked for.
+        """
+        if requested_attention not in (None, "eager", "sdpa"):
+            raise ValueError(
+                f'Specified `attn_implementation="{requested_attention}"` is not supported: only '
+                f'"eager" and "sdpa" are. {type(self).__name__} pools the attention weights '
+                "themselves, which fused kernels do not give. Leave attn_implementation out."
+            )
+        return super().get_correct_attn_implementation(requested_attention, is_init_check)
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, HfAttnRelativeBias) and module.num_buckets:
+            init.zeros_(module.weight)
+        elif isinstance(module, HfAttnClassificationHead):
+            init.zeros_(module.bias)
+            init.zeros_(module.reference)
+
+
+class HfAttnModel(HfAttnPreTrainedModel):
+    """Embeds the tokens of texts, lets them attend to each other, and pools them."""
+
+    def __init__(self, config: HfAttnConfig) -> None:
+        super().__init__(config)
+        self.token_dropout = config.token_dropout
+        self.embeddings = HfAttnEmbeddings(config)
+        self.pooler = HfAttnPooler(config)
+        self.attention = HfAttnAttention(config)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Gives the token embedding, (V, D)."""
+        return self.embeddings.embed_tokens
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replaces the token embedding."""
+        self.embeddings.embed_tokens = value
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        output_last_hidden_state: bool = True,
+        reference: Tensor | None = None,
+    ) -> HfAttnModelOutput:
+        """Pools each text, and gives the weights it was pooled with.
+
+        Args:
+            input_ids: (B, T), token ids; T may be 0 and has no upper limit.
+            attention_mask: (B, T), 1 at tokens and 0 at padding, which may be on either side.
+                Without it every position counts as a token.
+            inputs_embeds: (B, T, D), token embeddings in place of `input_ids`.
+            output_attentions: Whether to return the attention weights.
+            output_hidden_states: Whether to return the token features.
+            output_last_hidden_state: Whether to compute the T x D hidden states at all; a
+                classification does without.
+            reference: (D,), subtracted from the token features when they are pooled.
+
+        Returns:
+            The pooled texts, and what was asked for.
+
+        Raises:
+            ValueError: If not exactly one of ids and embeddings is given, if the mask is not
+                (B, T), or if embeddings come to a model with bigrams.
+        """
+        if output_attentions is None:
+            output_attentions = self.config.output_attentions
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        if input_ids is not None and input_ids.is_floating_point() and not input_ids.shape[1]:
+            input_ids = input_ids.long()  # what a tokenizer makes of an empty text
+        attention_mask = self._to_bool_mask(attention_mask, input_ids, inputs_embeds)
+
+        features = self.embeddings(input_ids, attention_mask, inputs_embeds)
+        if self.training and self.token_dropout:
+            kept = torch.rand(attention_mask.shape, device=attention_mask.device)
+            attention_mask = attention_mask & (kept >= self.token_dropout)
+        pool_weights = self.pooler(features, attention_mask)
+        attended, received, attentions, values = self.attention(
+            features,
+            pool_weights,
+            attention_mask,
+            reference,
+            output_attentions=bool(output_attentions),
+            output_values=output_last_hidden_state,
+        )
+        last_hidden_state = None if values is None else features + values
+        return HfAttnModelOutput(
+            last_hidden_state=last_hidden_state,
+            pooler_output=weighted_sum(pool_weights, features, reference) + attended,
+            hidden_states=_present(features, last_hidden_state) if output_hidden_states else None,
+            attentions=(attentions,) if output_attentions else None,
+            pool_weights=pool_weights,
+            attention_received=received,
+        )
+
+    def _to_bool_mask(
+        self, attention_mask: Tensor | None, input_ids: Tensor | None, inputs_embeds: Tensor | None
+    ) -> Tensor:
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError(
+                "Exactly one of input_ids and inputs_embeds is expected, got "
+                f"{'neither' if input_ids is None else 'both'}."
+            )
+        tokens = input_ids if input_ids is not None else inputs_embeds[..., 0]
+        if attention_mask is None:
+            return torch.ones_like(tokens, dtype=torch.bool)
+        if attention_mask.shape != tokens.shape:
+            raise ValueError(
+                "attention_mask must be (batch, tokens) like the input, "
+                f"{tuple(tokens.shape)}, got {tuple(attention_mask.shape)}."
+            )
+        return attention_mask.to(torch.bool)
+
+
+def _present(*tensors: Tensor | None) -> tuple[Tensor, ...]:
+    return tuple(tensor for tensor in tensors if tensor is not None)
+
+
+class HfAttnForSequenceClassification(HfAttnPreTrainedModel):
+    """Classifies texts, and can say what each token adds to each logit.
+
+    Example:
+        >>> outputs = model(**tokenizer("oil prices rose", return_tensors="pt"),
+        ...                 output_contributions=True)
+        >>> outputs.bias + outputs.contributions.sum(1)  # equals outputs.logits
+    """
+
+    # The loss is a mean over the batch: Trainer is to divide it by the accumulation steps.
+    accepts_loss_kwargs = False
+
+    def __init__(self, config: HfAttnConfig) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.model = HfAttnModel(config)
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.score = HfAttnClassificationHead(config)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        output_contributions: bool = False,
+    ) -> HfAttnClassifierOutput:
+        """Gives the logits of each text, and the loss if labels are given.
+
+        Args:
+            input_ids: (B, T), token ids; T may be 0 and has no upper limit.
+            attention_mask: (B, T), 1 at tokens and 0 at padding, which may be on either side.
+                Without it every position counts as a token.
+            inputs_embeds: (B, T, D), token embeddings in place of `input_ids`.
+            labels: (B,) class ids, (B, C) float 0 or 1 for many labels, or (B,) or (B, C) floats
+                to regress to.
+            output_attentions: Whether to return the attention weights.
+            output_hidden_states: Whether to return the token features.
+            output_contributions: Whether to return what each token adds to each logit, with the
+                weights it comes from.
+
+        Returns:
+            The logits, and what was asked for.
+
+        Raises:
+            ValueError: As [`HfAttnModel.forward`] does.
+        """
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        pooled = self.model(
+            input_ids,
+            attention_mask,
+            inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states or output_contributions,
+            output_last_hidden_state=bool(output_hidden_states),
+            reference=self.score.reference,
+            return_dict=True,
+        )
+        logits = self.score(self.dropout(pooled.pooler_output))
+        return HfAttnClassifierOutput(
+            loss=None if labels is None else self._loss(logits, labels),
+            logits=logits,
+            hidden_states=pooled.hidden_states if output_hidden_states else None,
+            attentions=pooled.attentions,
+            **(self._contributions(pooled) if output_contributions else {}),
+        )
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Gives the mean loss; a problem type that is not set is told from the labels.
+
+        Only training stores it, so that a saved model's pipeline picks softmax or sigmoid.
+        """
+        problem_type = self.config.problem_type
+        if problem_type is None:
+            if self.num_labels == 1:
+                problem_type = "regression"
+            elif labels.is_floating_point():
+                problem_type = "multi_label_classification"
+            else:
+                problem_type = "single_label_classification"
+            if self.training:
+                self.config.problem_type = problem_type
+        task = SimpleNamespace(num_labels=self.num_labels, problem_type=problem_type)
+        return self.loss_function(labels=labels, pooled_logits=logits, config=task)
+
+    def _contributions(self, pooled: HfAttnModelOutput) -> dict[str, Tensor]:
+        """Distributes the logits over the tokens, from the same weights that made them."""
+        features = pooled.hidden_states[0] - self.score.reference
+        identity = torch.eye(features.shape[-1], dtype=features.dtype, device=features.device)
+        # Module calls only: the weights may be int8 or carry LoRA, which a product would miss.
+        value_of_class = self.score.out_proj(self.model.attention.v_proj(identity))  # (D, C)
+        direct_values = _at_least_float32(self.score.out_proj(features))
+        context_values = _at_least_float32(features @ value_of_class)
+        direct = pooled.pool_weights.unsqueeze(-1) * direct_values
+        context = pooled.attention_received.unsqueeze(-1) * context_values
+        return {
+            "contributions": direct + context,
+            "direct_contributions": direct,
+            "context_contributions": context,
+            "pool_weights": pooled.pool_weights,
+            "attention_received": pooled.attention_received,
+            "bias": _at_least_float32(self.score.bias),
+        }
+
+    @torch.no_grad()
+    def set_reference(self, reference: Tensor) -> None:
+        """Counts contributions from another token feature; logits of texts with tokens stay.
+
+        What the reference takes from the tokens goes into the bias.
+
+        Args:
+            reference: (D,), for example the mean token feature of the training texts.
+        """
+        shift = reference.to(self.score.reference) - self.score.reference
+        self.score.bias += self.score.out_proj(shift + self.model.attention.v_proj(shift))
+        self.score.reference += shift
+
+
+__all__ = [
+    "HfAttnClassifierOutput",
+    "HfAttnForSequenceClassification",
+    "HfAttnModel",
+    "HfAttnModelOutput",
+    "HfAttnPreTrainedModel",
+]
