@@ -1,0 +1,203 @@
+"""The settings of a training run, from Python, command-line flags or one YAML or JSON file."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub.errors import StrictDataclassError
+from transformers import HfArgumentParser, TrainingArguments
+
+from .configuration_hf_attn import HfAttnConfig
+from .errors import InputError
+
+
+def _setting(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass
+class DataArguments:
+    """What to learn from; see [`load_text_dataset`]."""
+
+    dataset: str = _setting("", "file, folder, Hub id, or named corpus (r8, r52, 20ng)")
+    validation: str | None = _setting(None, "file of the validation split")
+    test: str | None = _setting(None, "file of the test split")
+    text_column: str | None = _setting(None, "column of the text; guessed where obvious")
+    text_pair_column: str | None = _setting(None, "column of a second text")
+    label_column: str | None = _setting(None, "column of the label; guessed where obvious")
+    label_separator: str | None = _setting(None, "mark between several labels in one column")
+    problem_type: str | None = _setting(None, "kind of task; told from the labels")
+    validation_size: float = _setting(0.1, "share of train to validate on if there is no split")
+    train_fraction: float = _setting(1.0, "share of the training texts to use")
+    subset: str | None = _setting(None, "configuration of a Hub data set")
+    revision: str | None = _setting(None, "branch, tag or commit of a Hub data set")
+
+
+@dataclass
+class ModelArguments:
+    """What to train; the sizes and rates are those of [`HfAttnConfig`]."""
+
+    model: str | None = _setting(None, "folder or Hub id of a model to start from")
+    tokenizer: str | None = _setting(None, "folder or Hub id of a fast tokenizer to use as it is")
+    embeddings: str | None = _setting(None, "word vectors (.vec) or model to start from")
+    algorithm: str = _setting("word", "tokenizer to train: word, wordpiece, bpe or unigram")
+    vocab_size: int = _setting(30_000, "most tokens that tokenizer may have")
+    min_frequency: int = _setting(1, "fewest times a word must occur to be a token")
+    lowercase: bool = _setting(True, "whether that tokenizer ignores case")
+    strip_accents: bool = _setting(False, "whether that tokenizer ignores accents")
+    max_length: int = _setting(8192, "tokens at which a text is cut")
+    hidden_size: int = _setting(64, "width of token features")
+    head_dim: int = _setting(32, "width of queries and keys")
+    relative_attention_num_buckets: int = _setting(32, "buckets of distances; 0 ignores order")
+    relative_attention_max_distance: int = _setting(128, "distance from which all share a bucket")
+    classifier_pooling: str = _setting("mean", "weights of a text's tokens: mean or static")
+    ngram_buckets: int = _setting(0, "rows for hashed bigrams; 0 for none")
+    embedding_layer_norm: bool = _setting(True, "whether token embeddings are normalised")
+    token_dropout: float = _setting(0.3, "chance that a token is hidden in training")
+    embedding_dropout: float = _setting(0.0, "dropout of token features")
+    attention_dropout: float = _setting(0.0, "dropout of attention weights")
+    classifier_dropout: float = _setting(0.0, "dropout of the pooled text")
+    initializer_range: float = _setting(0.02, "standard deviation of fresh weights")
+    lora_rank: int = _setting(0, "rank of LoRA on the attention; 0 trains all weights")
+
+    def config_fields(self) -> dict[str, Any]:
+        """Gives the settings that are fields of the configuration too, but for `vocab_size`."""
+        names = set(HfAttnConfig.__dataclass_fields__) - {"vocab_size"}
+        return {name: value for name, value in vars(self).items() if name in names}
+
+
+@dataclass
+class HfAttnTrainingArguments(TrainingArguments):
+    """`TrainingArguments` with defaults for a small model on a CPU."""
+
+    learning_rate: float = _setting(1e-3, "peak learning rate")
+    num_train_epochs: float = _setting(10.0, "most passes over the training texts")
+    per_device_train_batch_size: int = _setting(32, "texts in a training batch")
+    per_device_eval_batch_size: int = _setting(64, "texts in an evaluation batch")
+    warmup_steps: float = _setting(0.1, "steps to the peak learning rate, or share below 1")
+    eval_strategy: str = _setting("epoch", "when to evaluate")
+    save_strategy: str = _setting("epoch", "when to save a checkpoint")
+    logging_strategy: str = _setting("epoch", "when to log")
+    save_total_limit: int | None = _setting(1, "checkpoints to keep beside the best")
+    load_best_model_at_end: bool = _setting(True, "whether to keep the best epoch")
+    restore_callback_states_from_checkpoint: bool = _setting(
+        True, "whether a resumed run goes on counting towards an early stop"
+    )
+    early_stopping_patience: int = _setting(3, "evaluations without progress before it stops")
+    remove_unused_columns: bool = _setting(False, "batches hold only what the model takes")
+    disable_tqdm: bool | None = _setting(None, "progress bar; by default on a terminal only")
+    overwrite: bool = _setting(False, "whether a model in the output folder may be replaced")
+
+    def __post_init__(self) -> None:
+        """Shows the progress bar to people only."""
+        if self.disable_tqdm is None:
+            self.disable_tqdm = not sys.stderr.isatty()
+        super().__post_init__()
+
+
+Settings = tuple[DataArguments, ModelArguments, HfAttnTrainingArguments]
+_CLASSES = (DataArguments, ModelArguments, HfAttnTrainingArguments)
+
+
+def settings_from_options(options: Mapping[str, Any]) -> Settings:
+    """Gives the settings of keyword arguments.
+
+    Raises:
+        InputError: If a name is unknown, with the nearest known one, or a value is refused.
+    """
+    fields = {cls: {f.name for f in dataclasses.fields(cls) if f.init} for cls in _CLASSES}
+    _refuse_unknown(options, set().union(*fields.values()), "option")
+    with _as_input_errors():
+        data, model, training = (
+            cls(**{name: value for name, value in options.items() if name in fields[cls]})
+            for cls in _CLASSES
+        )
+    return _checked((data, model, training))
+
+
+def settings_from_flags(arguments: Sequence[str], prog: str) -> Settings:
+    """Gives the settings of command-line flags; `--config FILE` reads YAML or JSON below them.
+
+    Args:
+        arguments: The words after the command.
+        prog: The command's name, for its help.
+
+    Raises:
+        InputError: If the file cannot be read, a name is unknown or a value is refused.
+        SystemExit: After `--help`, or with code 2 for a flag that does not exist.
+    """
+    parser = HfArgumentParser(_CLASSES, prog=prog, allow_abbrev=False)
+    parser.add_argument("source", nargs="?", help="same as --dataset")
+    parser.add_argument("--config", help="YAML or JSON file with any of these settings")
+    known = {action.dest for action in parser._actions}
+    config_file = _value_of_flag(arguments, "--config")
+    if config_file is not None:
+        values = _read_settings(Path(config_file))
+        _refuse_unknown(values, known, f"setting in {config_file}")
+        parser.set_defaults(**values)
+    with _as_input_errors():
+        data, model, training, rest = parser.parse_args_into_dataclasses(list(arguments))
+    data.dataset = rest.source or data.dataset
+    return _checked((data, model, training))
+
+
+def _checked(settings: Settings) -> Settings:
+    data, model, training = settings
+    if not data.dataset:
+        raise InputError(
+            "Expected something to learn from, got no dataset. Name a file, a folder, a Hub id "
+            "or a corpus: hf-attn train r8 --output-dir MODEL."
+        )
+    if not 0 < data.train_fraction <= 1:
+        raise InputError(f"train_fraction must be in (0, 1], got {data.train_fraction!r}.")
+    with _as_input_errors():
+        HfAttnConfig(**model.config_fields())
+    return settings
+
+
+def _value_of_flag(arguments: Sequence[str], flag: str) -> str | None:
+    for position, word in enumerate(arguments):
+        if word.startswith(f"{flag}="):
+            return word.partition("=")[2]
+        if word == flag and position + 1 < len(arguments):
+            return arguments[position + 1]
+    return None
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(f"{path}: expected a YAML or JSON file with settings, found none.")
+    text = path.read_text(encoding="utf-8")
+    try:
+        values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (json.JSONDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: expected YAML or JSON, got {error}.") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected names with values, got {type(values).__name__}.")
+    return values
+
+
+def _refuse_unknown(given: Mapping[str, Any], known: set[str], what: str) -> None:
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, sorted(known), n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise InputError(f"Unknown {what}: {name!r} (value {given[name]!r}).{hint}")
+
+
+@contextlib.contextmanager
+def _as_input_errors() -> Any:
+    """Says as an [`InputError`] what transformers refuses with errors of many kinds."""
+    try:
+        yield
+    except (StrictDataclassError, ValueError, TypeError, ImportError) as error:
+        raise InputError(str(error)) from error

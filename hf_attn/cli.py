@@ -1,0 +1,227 @@
+"""The `hf-attn` command: train, evaluate, predict and a demonstration."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from .errors import InputError
+
+# Everything that imports torch or transformers is imported by the command that needs it:
+# `hf-attn --help` is to answer at once.
+if TYPE_CHECKING:
+    from .evaluation import Evaluation
+    from .prediction import Prediction
+    from .training import TrainingRun
+
+app = typer.Typer(
+    help="Text classifiers with one attention head, whose every decision can be read.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+# `train` and `demo` hand their flags to transformers' own parser, which has one for each setting.
+_PASS_ON = {
+    "allow_extra_args": True,
+    "ignore_unknown_options": True,
+    "help_option_names": [],
+}
+_DEMO_FOLDER = "r8-model"
+_DEMO_TEXTS = (
+    "oil prices rose after opec agreed to cut crude output",
+    "net profit for the quarter rose to two mln dlrs or eleven cts per share",
+    "wheat and corn exports fell in april the agriculture department said",
+)
+_USAGE_ERROR = 2
+_INTERRUPTED = 130
+
+ModelName = Annotated[str, typer.Argument(help="Folder that training wrote, or a Hub id.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for machines.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Texts at once.")]
+
+
+@app.command(context_settings=_PASS_ON)
+def train(context: typer.Context) -> None:
+    """Train a classifier: hf-attn train DATA --output-dir MODEL. All flags: hf-attn train --help."""
+    from .arguments import settings_from_flags
+    from .training import run_training
+
+    run = run_training(settings_from_flags(context.args, "hf-attn train"))
+    if _is_main_process():
+        console = Console()
+        _print_run(console, run)
+        console.print(f"Saved in {run.output_dir}. Next: hf-attn predict {run.output_dir} -")
+
+
+@app.command()
+def evaluate(
+    model: ModelName,
+    data: Annotated[str, typer.Argument(help="Labelled file, folder, Hub id or corpus.")],
+    split: Annotated[str | None, typer.Option(help="Split to score; test if there is one.")] = None,
+    text_column: Annotated[str | None, typer.Option(help="Column of the text.")] = None,
+    text_pair_column: Annotated[str | None, typer.Option(help="Column of a second text.")] = None,
+    label_column: Annotated[str | None, typer.Option(help="Column of the label.")] = None,
+    label_separator: Annotated[
+        str | None, typer.Option(help="Mark between several labels in one column.")
+    ] = None,
+    batch_size: BatchSize = 64,
+    as_json: AsJson = False,
+) -> None:
+    """Score a classifier on labelled texts."""
+    from .batching import TokenizedTexts
+    from .data import load_labelled_split
+    from .evaluation import evaluate_texts
+    from .loading import load_classifier
+
+    classifier, tokenizer = load_classifier(model)
+    labelled = load_labelled_split(
+        data,
+        split,
+        labels=list(classifier.config.id2label.values()),
+        problem_type=classifier.config.problem_type,
+        text_column=text_column,
+        text_pair_column=text_pair_column,
+        label_column=label_column,
+        label_separator=label_separator,
+    )
+    texts = TokenizedTexts.from_dataset(labelled, tokenizer)
+    result = evaluate_texts(classifier, texts, batch_size=batch_size)
+    if as_json:
+        typer.echo(json.dumps(result.to_dict(), ensure_ascii=False))
+    else:
+        _print_evaluation(Console(), result)
+
+
+@app.command()
+def predict(
+    model: ModelName,
+    source: Annotated[str, typer.Argument(help="A text, a file of lines, or - for standard input.")],
+    top_k: Annotated[int, typer.Option(min=1, help="Classes to show for each text.")] = 1,
+    batch_size: BatchSize = 64,
+    as_json: AsJson = False,
+) -> None:
+    """Classify texts, one in each line: class and probability, or with --json all classes."""
+    from .loading import load_classifier
+    from .prediction import predict as predict_texts
+
+    texts = list(_lines_of(source))
+    classifier, tokenizer = load_classifier(model)
+    predictions = predict_texts(texts, classifier, tokenizer, batch_size=batch_size)
+    for text, prediction in zip(texts, predictions, strict=True):
+        typer.echo(_as_json(text, prediction) if as_json else _as_line(prediction, top_k))
+
+
+@app.command(context_settings=_PASS_ON)
+def demo(context: typer.Context) -> None:
+    """Train on 5,485 Reuters texts (R8) and classify three sentences. Takes the flags of train."""
+    from .arguments import settings_from_flags
+    from .prediction import predict as predict_texts
+    from .training import run_training
+
+    settings = settings_from_flags(
+        ["r8", "--output_dir", _DEMO_FOLDER, "--overwrite", "True", *context.args], "hf-attn demo"
+    )
+    console = Console()
+    console.print("Training on R8: Reuters newswire texts of 8 topics ...")
+    run = run_training(settings)
+    _print_run(console, run)
+    for text, prediction in zip(
+        _DEMO_TEXTS, predict_texts(_DEMO_TEXTS, run.model, run.tokenizer), strict=True
+    ):
+        console.print(f"{prediction.label:>10} {prediction.score:6.1%}  {text}")
+    console.print(
+        f"\nThe model is in {run.output_dir}. What to type next:\n"
+        f'  hf-attn predict {run.output_dir} "the bank of england raised interest rates"\n'
+        f"  hf-attn evaluate {run.output_dir} r8\n"
+        "  hf-attn train YOUR.csv --output-dir YOUR-MODEL",
+        highlight=False,
+        markup=False,
+    )
+
+
+def _lines_of(source: str) -> Iterator[str]:
+    """Gives the texts that an argument of `predict` stands for, without their line ends."""
+    if source != "-" and not Path(source).is_file():
+        yield source
+        return
+    name = "standard input" if source == "-" else source
+    lines = sys.stdin.buffer if source == "-" else Path(source).open("rb")  # noqa: SIM115
+    with lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                yield line.decode("utf-8").rstrip("\r\n")
+            except UnicodeDecodeError as error:
+                raise InputError(
+                    f"{name}, line {number}: expected UTF-8, got {error}. Convert the text to "
+                    "UTF-8."
+                ) from error
+
+
+def _as_json(text: str, prediction: Prediction) -> str:
+    return json.dumps({"text": text, **vars(prediction)}, ensure_ascii=False)
+
+
+def _as_line(prediction: Prediction, top_k: int) -> str:
+    classes = list(prediction.scores.items())[:top_k]
+    return "\t".join(f"{label}\t{score:.4f}" for label, score in classes)
+
+
+def _print_run(console: Console, run: TrainingRun) -> None:
+    record = run.record
+    texts = record["data"]["texts"]
+    console.print(
+        f"Trained on {texts['train']:,} texts in {record['seconds']['train']:.0f} s "
+        f"({len(record['epochs'])} epochs, {record['sizes']['parameters']:,} parameters).",
+        highlight=False,
+    )
+    for split, scores in record["metrics"].items():
+        console.print(_score_table(f"{split}: {texts[split]:,} texts", scores, record["baseline"][split]))
+
+
+def _print_evaluation(console: Console, result: Evaluation) -> None:
+    console.print(_score_table(f"{result.texts:,} texts", result.scores, result.baseline))
+    if result.classes:
+        table = Table("class", *(name for name in result.classes[0] if name != "label"))
+        for row in result.classes:
+            table.add_row(
+                row["label"], *(_number(value) for name, value in row.items() if name != "label")
+            )
+        console.print(table)
+
+
+def _score_table(title: str, scores: dict[str, float], baseline: dict[str, float]) -> Table:
+    table = Table("metric", "model", "one guess for all", title=title, title_justify="left")
+    for name, value in scores.items():
+        table.add_row(name, _number(value), _number(baseline[name]))
+    return table
+
+
+def _number(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+
+
+def _is_main_process() -> bool:
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def main() -> None:
+    """Runs the command; what the user can mend is said in one line, with exit code 2."""
+    try:
+        app()
+    except (InputError, OSError) as error:
+        if isinstance(error, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(_USAGE_ERROR)
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)

@@ -1,0 +1,69 @@
+"""How well a classifier does on labelled texts."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+from numpy.typing import NDArray
+
+from .batching import TokenizedTexts
+from .labels import ProblemType
+from .metrics import score_baseline, score_classes, score_logits
+from .modeling_hf_attn import HfAttnForSequenceClassification
+from .prediction import predict_logits
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of a classifier on N texts.
+
+    Attributes:
+        texts: N.
+        scores: Accuracy and macro-F1; or micro-F1, macro-F1 and P@1; or Pearson, Spearman, MSE.
+        baseline: The same of one guess for all texts: the commonest class, or the mean value.
+        classes: Precision, recall, F1 and number of texts of each class; empty for regression.
+    """
+
+    texts: int
+    scores: dict[str, float]
+    baseline: dict[str, float]
+    classes: list[dict[str, Any]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Gives the evaluation as JSON takes it."""
+        return asdict(self)
+
+
+def evaluate_texts(
+    model: HfAttnForSequenceClassification,
+    texts: TokenizedTexts,
+    *,
+    train_labels: NDArray[Any] | None = None,
+    batch_size: int = 64,
+) -> Evaluation:
+    """Scores a classifier on labelled texts.
+
+    Args:
+        model: The classifier.
+        texts: N tokenized texts with labels.
+        train_labels: What the baseline guesses from; None takes the labels of `texts`.
+        batch_size: Texts at once.
+
+    Raises:
+        ValueError: If the texts have no labels.
+    """
+    labels = texts.labels
+    if labels is None:
+        raise ValueError("Expected labelled texts, got texts without labels.")
+    task = cast(ProblemType, model.config.problem_type)
+    num_labels = model.config.num_labels
+    logits = predict_logits(model, texts, batch_size)
+    names = [model.config.id2label[index] for index in range(num_labels)]
+    guess_from = labels if train_labels is None else train_labels
+    return Evaluation(
+        texts=len(texts),
+        scores=score_logits(task, logits, labels),
+        baseline=score_baseline(task, guess_from, labels, num_labels),
+        classes=[] if task == "regression" else score_classes(logits, labels, names),
+    )

@@ -1,0 +1,132 @@
+"""Loads a saved classifier with its tokenizer, and says what is wrong with one that is broken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+
+from .configuration_hf_attn import HfAttnConfig
+from .errors import InputError
+from .modeling_hf_attn import HfAttnForSequenceClassification
+
+_WEIGHTS = "model.safetensors"
+
+
+def load_classifier(
+    name_or_path: str, *, revision: str | None = None
+) -> tuple[HfAttnForSequenceClassification, PreTrainedTokenizerBase]:
+    """Loads a model and its tokenizer from a folder or the Hub.
+
+    Args:
+        name_or_path: A folder that training wrote, or the id of a Hub repository.
+        revision: Branch, tag or commit of the repository.
+
+    Returns:
+        The model, in evaluation mode, and the tokenizer.
+
+    Raises:
+        InputError: If there is no such model, if it is of another type, or if its configuration,
+            weights or tokenizer are broken.
+    """
+    config = _load_config(name_or_path, revision)
+    model, report = _read(
+        "weights",
+        name_or_path,
+        HfAttnForSequenceClassification.from_pretrained,
+        config=config,
+        revision=revision,
+        output_loading_info=True,
+    )
+    absent = sorted(report["missing_keys"])
+    if absent:
+        raise InputError(
+            f"{name_or_path}: expected the weights of a whole classifier, got none for "
+            f"{', '.join(absent)}. Take a folder that `hf-attn train` finished."
+        )
+    tokenizer = _read("tokenizer", name_or_path, AutoTokenizer.from_pretrained, revision=revision)
+    if len(tokenizer) > config.vocab_size:
+        raise InputError(
+            f"{name_or_path}: expected a tokenizer of at most vocab_size={config.vocab_size} "
+            f"tokens, got one of {len(tokenizer)}. It belongs to another model."
+        )
+    return model, tokenizer
+
+
+def load_label_names(name_or_path: str) -> list[str]:
+    """Gives the class names of a saved classifier, in their order.
+
+    Raises:
+        InputError: As [`load_classifier`] does.
+    """
+    config = _load_config(name_or_path)
+    return [config.id2label[index] for index in range(config.num_labels)]
+
+
+def _load_config(name_or_path: str, revision: str | None = None) -> HfAttnConfig:
+    folder = Path(name_or_path)
+    if folder.exists() or _looks_like_a_path(name_or_path):
+        _check_folder(folder)
+    config = _read("configuration", name_or_path, AutoConfig.from_pretrained, revision=revision)
+    if not isinstance(config, HfAttnConfig):
+        raise InputError(_wrong_type(name_or_path, config.model_type))
+    return config
+
+
+def _looks_like_a_path(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or name.count("/") != 1
+
+
+def _check_folder(folder: Path) -> None:
+    """Checks what transformers would report with an error that names no file."""
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder}: expected a folder with a model, found {'a file' if folder.exists() else 'none'}. "
+            "Give the --output-dir of `hf-attn train`, or a Hub id such as user/name."
+        )
+    config_file, weights = folder / "config.json", folder / _WEIGHTS
+    if not config_file.is_file():
+        raise InputError(f"{folder}: expected a model, but there is no config.json in it.")
+    try:
+        model_type = json.loads(config_file.read_text(encoding="utf-8")).get("model_type")
+    except (ValueError, AttributeError) as error:
+        raise InputError(
+            f"{config_file}: expected a configuration in JSON, got {error}. The file is broken: "
+            "train again or take it from another copy."
+        ) from error
+    if model_type != HfAttnConfig.model_type:
+        raise InputError(_wrong_type(folder, model_type))
+    if not weights.is_file():
+        raise InputError(f"{folder}: expected weights, but there is no {_WEIGHTS} in it.")
+    try:
+        with safe_open(weights, framework="pt"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"{weights}: expected weights in the safetensors format, got {error}. The file is "
+            "broken or cut: train again or take it from another copy."
+        ) from error
+    if not (folder / "tokenizer.json").is_file():
+        raise InputError(f"{folder}: expected a tokenizer, but there is no tokenizer.json in it.")
+
+
+def _wrong_type(source: object, model_type: object) -> str:
+    return (
+        f"{source}: expected a model of type {HfAttnConfig.model_type!r}, got {model_type!r}. "
+        "Load it with transformers' own classes, or train one with `hf-attn train`."
+    )
+
+
+def _read(what: str, name_or_path: str, load: Callable[..., Any], **options: Any) -> Any:
+    try:
+        return load(name_or_path, **options)
+    # A broken file raises errors of many kinds, in tokenizers a bare Exception.
+    except Exception as error:
+        raise InputError(
+            f"{name_or_path}: the {what} cannot be loaded: {error} "
+            "Check the name, the connection and the files."
+        ) from error

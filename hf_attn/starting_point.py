@@ -1,0 +1,137 @@
+"""The tokenizer and the model that a run starts from, fresh or pretrained."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+import datasets
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from .arguments import ModelArguments
+from .configuration_hf_attn import HfAttnConfig
+from .data import label_names, problem_type
+from .errors import InputError
+from .loading import load_classifier
+from .modeling_hf_attn import HfAttnForSequenceClassification
+from .pretrained_embeddings import copy_embeddings
+from .tokenization_hf_attn import HfAttnTokenizer
+
+logger = logging.getLogger(__name__)
+
+
+def build_starting_point(
+    arguments: ModelArguments, train_split: datasets.Dataset
+) -> tuple[HfAttnForSequenceClassification, PreTrainedTokenizerBase]:
+    """Gives the model and the tokenizer to train, with the labels of the data.
+
+    Raises:
+        InputError: If what to start from cannot be loaded or does not fit.
+    """
+    names = label_names(train_split) or ["value"]
+    task = {
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: index for index, name in enumerate(names)},
+        "problem_type": problem_type(train_split),
+    }
+    if arguments.model is not None:
+        if arguments.tokenizer is not None or arguments.embeddings is not None:
+            raise InputError(
+                f"--model {arguments.model} brings its own tokenizer and embeddings. Leave "
+                "--tokenizer and --embeddings out, or --model."
+            )
+        return _continue_model(arguments.model, task)
+    tokenizer = _build_tokenizer(arguments, _texts_of(train_split))
+    config = HfAttnConfig(
+        vocab_size=len(tokenizer),
+        pad_token_id=tokenizer.pad_token_id,
+        **arguments.config_fields(),
+        **task,
+    )
+    model = HfAttnForSequenceClassification(config)
+    if arguments.embeddings is not None:
+        copy_embeddings(arguments.embeddings, model.model.embeddings.embed_tokens, tokenizer)
+    return model, tokenizer
+
+
+def _continue_model(
+    name_or_path: str, task: dict[str, object]
+) -> tuple[HfAttnForSequenceClassification, PreTrainedTokenizerBase]:
+    """Loads a model; with other labels than its own it gets a fresh head."""
+    model, tokenizer = load_classifier(name_or_path)
+    if (model.config.id2label, model.config.problem_type) == (
+        task["id2label"],
+        task["problem_type"],
+    ):
+        # Contributions are counted from 0 while training, and from the corpus mean afterwards.
+        model.set_reference(model.score.reference.new_zeros(()).expand_as(model.score.reference))
+        return model, tokenizer
+    logger.info("%s: other labels than the data, so the head starts afresh", name_or_path)
+    fresh = HfAttnForSequenceClassification(HfAttnConfig(**{**_fields(model.config), **task}))
+    fresh.model.load_state_dict(model.model.state_dict())
+    return fresh, tokenizer
+
+
+def _fields(config: HfAttnConfig) -> dict[str, object]:
+    return {name: getattr(config, name) for name in HfAttnConfig.__annotations__}
+
+
+def _texts_of(split: datasets.Dataset) -> Iterable[str]:
+    for column in ("text", "text_pair"):
+        if column in split.column_names:
+            yield from split[column]
+
+
+def _build_tokenizer(arguments: ModelArguments, texts: Iterable[str]) -> PreTrainedTokenizerBase:
+    if arguments.tokenizer is None:
+        try:
+            return HfAttnTokenizer.train_from_iterator(
+                texts,
+                algorithm=arguments.algorithm,
+                vocab_size=arguments.vocab_size,
+                min_frequency=arguments.min_frequency,
+                lowercase=arguments.lowercase,
+                strip_accents=arguments.strip_accents,
+                model_max_length=arguments.max_length,
+            )
+        except ValueError as error:
+            raise InputError(str(error)) from error
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(arguments.tokenizer)
+    except Exception as error:  # of many kinds, in tokenizers a bare Exception
+        raise InputError(
+            f"{arguments.tokenizer}: the tokenizer cannot be loaded: {error} Check the name, the "
+            "connection and the files."
+        ) from error
+    if tokenizer.pad_token_id is None:
+        raise InputError(
+            f"{arguments.tokenizer}: expected a tokenizer with a pad token, got none. Set "
+            "tokenizer.pad_token and save it again."
+        )
+    tokenizer.model_input_names = HfAttnTokenizer.model_input_names
+    tokenizer.model_max_length = min(tokenizer.model_max_length, arguments.max_length)
+    return tokenizer
+
+
+def add_lora(model: HfAttnForSequenceClassification, rank: int) -> PreTrainedModel:
+    """Gives the model with LoRA on its attention, and a head that is trained whole.
+
+    Source: Hu et al. 2022, "LoRA: Low-Rank Adaptation of Large Language Models".
+
+    Raises:
+        InputError: If peft is not installed.
+    """
+    try:
+        import peft
+    except ImportError as error:
+        raise InputError(
+            "LoRA needs the package peft. Install it with: pip install 'hf-attn[lora]'"
+        ) from error
+    config = peft.LoraConfig(
+        task_type="SEQ_CLS",
+        r=rank,
+        lora_alpha=2 * rank,
+        target_modules=["q_proj", "k_proj", "v_proj"],
+        modules_to_save=["score"],
+    )
+    return peft.get_peft_model(model, config)

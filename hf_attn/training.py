@@ -1,0 +1,243 @@
+"""Trains a classifier from labelled texts: one path for Python, the command and clusters."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+import torch
+from torch.utils.data import Sampler
+from transformers import (
+    EarlyStoppingCallback,
+    EvalPrediction,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    set_seed,
+)
+from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_utils import IntervalStrategy
+
+from .arguments import (
+    DataArguments,
+    HfAttnTrainingArguments,
+    ModelArguments,
+    Settings,
+    settings_from_options,
+)
+from .batching import LengthGroupedSampler, TokenizedTexts, keep_batch
+from .data import label_names, load_text_dataset, take_fraction
+from .evaluation import evaluate_texts
+from .labels import MULTI, REGRESSION, SINGLE, ProblemType
+from .loading import load_label_names
+from .metrics import score_logits
+from .modeling_hf_attn import HfAttnForSequenceClassification
+from .run_record import make_record, write_record
+from .saving import check_output_folder, last_whole_checkpoint, staged
+from .starting_point import add_lora, build_starting_point
+
+logger = logging.getLogger(__name__)
+
+# The validation score that picks the best epoch.
+MAIN_METRIC = {SINGLE: "accuracy", MULTI: "micro_f1", REGRESSION: "pearson"}
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A trained classifier, and the record of how it came about.
+
+    Attributes:
+        model: The classifier, in evaluation mode.
+        tokenizer: Its tokenizer.
+        record: What `run.json` holds.
+        output_dir: The folder that all three are saved in.
+    """
+
+    model: HfAttnForSequenceClassification
+    tokenizer: PreTrainedTokenizerBase
+    record: dict[str, Any]
+    output_dir: Path
+
+
+def train(
+    dataset: str | datasets.DatasetDict,
+    output_dir: str | Path,
+    *,
+    callbacks: Sequence[TrainerCallback] = (),
+    **options: Any,
+) -> TrainingRun:
+    """Trains a classifier, evaluates it and saves it with its tokenizer and run record.
+
+    Args:
+        dataset: What [`load_text_dataset`] takes.
+        output_dir: Folder for the model; must not hold one, unless `overwrite=True`.
+        callbacks: Passed on to `Trainer`.
+        **options: Any setting of `DataArguments`, `ModelArguments` or `TrainingArguments`.
+
+    Returns:
+        The model, its tokenizer and the record.
+
+    Raises:
+        InputError: If an option, the data or the folder cannot be used.
+
+    Example:
+        >>> run = train("r8", "r8-model", num_train_epochs=3)
+        >>> run.record["metrics"]["test"]["accuracy"]
+    """
+    settings = settings_from_options(
+        {**options, "dataset": dataset, "output_dir": str(output_dir)}
+    )
+    return run_training(settings, callbacks)
+
+
+def run_training(settings: Settings, callbacks: Sequence[TrainerCallback] = ()) -> TrainingRun:
+    """Trains as [`train`] does, from settings that flags or a file gave."""
+    data_arguments, model_arguments, arguments = settings
+    started = time.perf_counter()
+    output_dir = Path(str(arguments.output_dir))
+    resume = _checkpoint_to_resume(arguments)
+    with arguments.main_process_first(desc="checking the output folder"):
+        check_output_folder(output_dir, overwrite=arguments.overwrite, resume=resume is not None)
+    data = _load_data(data_arguments, model_arguments, arguments.seed)
+    set_seed(arguments.seed)
+    model, tokenizer = build_starting_point(model_arguments, data["train"])
+    texts = {name: TokenizedTexts.from_dataset(split, tokenizer) for name, split in data.items()}
+    _warn_of_cut_texts(texts, tokenizer.model_max_length)
+
+    trainer = _build_trainer(model, tokenizer, texts, settings, callbacks)
+    train_started = time.perf_counter()
+    trainer.train(resume_from_checkpoint=resume)
+    train_seconds = time.perf_counter() - train_started
+
+    model = trainer.trained_classifier()
+    model.set_reference(mean_token_feature(model, texts["train"]))
+    evaluations = {
+        name: evaluate_texts(model, texts[name], train_labels=texts["train"].labels)
+        for name in ("validation", "test")
+        if name in texts
+    }
+    seconds = {"train": train_seconds, "total": time.perf_counter() - started}
+    record = make_record(settings, model, texts, evaluations, trainer.state, seconds)
+    if trainer.is_world_process_zero():
+        with staged(output_dir) as folder:
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+            write_record(record, folder)
+    trainer.accelerator.wait_for_everyone()
+    return TrainingRun(model, tokenizer, record, output_dir)
+
+
+class HfAttnTrainer(Trainer):
+    """`Trainer` over [`TokenizedTexts`], in batches of similar length."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        return LengthGroupedSampler(
+            self.train_dataset.lengths, self._train_batch_size, self.args.data_seed
+        )
+
+    def trained_classifier(self) -> HfAttnForSequenceClassification:
+        """Gives the classifier in evaluation mode, LoRA merged into its weights."""
+        model = self.accelerator.unwrap_model(self.model)
+        if not isinstance(model, HfAttnForSequenceClassification):
+            model = model.merge_and_unload()
+        return model.eval()
+
+
+def _build_trainer(
+    model: HfAttnForSequenceClassification,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: dict[str, TokenizedTexts],
+    settings: Settings,
+    callbacks: Sequence[TrainerCallback],
+) -> HfAttnTrainer:
+    _, model_arguments, arguments = settings
+    task = model.config.problem_type
+
+    def compute_metrics(predicted: EvalPrediction) -> dict[str, float]:
+        return score_logits(task, predicted.predictions, predicted.label_ids)
+
+    _fit_to_task(arguments, task, has_validation="validation" in texts)
+    trainer = HfAttnTrainer(
+        model=add_lora(model, model_arguments.lora_rank) if model_arguments.lora_rank else model,
+        args=arguments,
+        data_collator=keep_batch,
+        train_dataset=texts["train"],
+        eval_dataset=texts["validation"].sorted_by_length()[0] if "validation" in texts else None,
+        processing_class=tokenizer,
+        compute_metrics=compute_metrics,
+        callbacks=list(callbacks),
+    )
+    trainer.remove_callback(PrinterCallback)  # the library does not print
+    if arguments.load_best_model_at_end and arguments.early_stopping_patience:
+        trainer.add_callback(EarlyStoppingCallback(arguments.early_stopping_patience))
+    return trainer
+
+
+def _fit_to_task(
+    arguments: HfAttnTrainingArguments, task: ProblemType, *, has_validation: bool
+) -> None:
+    """Completes settings that depend on the data."""
+    arguments.label_names = ["labels"]
+    if arguments.data_seed is None:
+        arguments.data_seed = arguments.seed
+    if not has_validation:
+        arguments.eval_strategy = IntervalStrategy.NO
+        arguments.load_best_model_at_end = False
+    elif arguments.load_best_model_at_end and arguments.metric_for_best_model in (None, "loss"):
+        arguments.metric_for_best_model = MAIN_METRIC[task]
+        arguments.greater_is_better = True
+
+
+def _checkpoint_to_resume(arguments: HfAttnTrainingArguments) -> str | None:
+    wanted = arguments.resume_from_checkpoint
+    if not wanted or str(wanted).lower() == "false":
+        return None
+    if str(wanted).lower() == "true":
+        return str(last_whole_checkpoint(Path(str(arguments.output_dir))))
+    return str(wanted)
+
+
+def _load_data(
+    arguments: DataArguments, model_arguments: ModelArguments, seed: int
+) -> datasets.DatasetDict:
+    options = vars(arguments).copy()
+    source, fraction = options.pop("dataset"), options.pop("train_fraction")
+    data = load_text_dataset(source, seed=seed, **options)
+    names = label_names(data)
+    if model_arguments.model is not None and names is not None:
+        known = load_label_names(model_arguments.model)
+        if known != names and set(names) <= set(known):
+            data = load_text_dataset(source, seed=seed, labels=known, **options)
+    if fraction < 1:
+        data["train"] = take_fraction(data["train"], fraction, seed)
+    return data
+
+
+def _warn_of_cut_texts(texts: dict[str, TokenizedTexts], max_length: int) -> None:
+    for name, split in texts.items():
+        if split.num_truncated:
+            logger.warning(
+                "%d of %d texts of %s were cut at %d tokens; --max-length sets where",
+                split.num_truncated, len(split), name, max_length,
+            )  # fmt: skip
+
+
+@torch.no_grad()
+def mean_token_feature(
+    model: HfAttnForSequenceClassification, texts: TokenizedTexts, batch_size: int = 256
+) -> torch.Tensor:
+    """Gives the mean feature (D,) of all tokens of the texts, bigrams included, in float32."""
+    embeddings = model.model.embeddings
+    total = torch.zeros(model.config.hidden_size, dtype=torch.float64)
+    ordered, _ = texts.sorted_by_length()
+    for start in range(0, len(texts), batch_size):
+        batch = ordered.batch(range(start, min(start + batch_size, len(texts))))
+        mask = batch["attention_mask"].to(model.device)
+        features = embeddings(batch["input_ids"].to(model.device), mask, None)
+        total += features[mask].double().sum(0).cpu()
+    return (total / max(int(texts.lengths.sum()), 1)).float()
