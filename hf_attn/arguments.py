@@ -7,11 +7,12 @@ import dataclasses
 import difflib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 import yaml
 from huggingface_hub.errors import StrictDataclassError
 from transformers import HfArgumentParser, TrainingArguments
@@ -95,15 +96,24 @@ class HfAttnTrainingArguments(TrainingArguments):
     early_stopping_patience: int = _setting(3, "evaluations without progress before it stops")
     remove_unused_columns: bool = _setting(False, "batches hold only what the model takes")
     disable_tqdm: bool | None = _setting(None, "progress bar; by default on a terminal only")
+    dataloader_pin_memory: bool = field(
+        default_factory=torch.accelerator.is_available,
+        metadata={"help": "whether batches wait in pinned memory; by default with an accelerator"},
+    )
     overwrite: bool = _setting(False, "whether a model in the output folder may be replaced")
 
     def __post_init__(self) -> None:
-        """Shows the progress bar to people only."""
+        """Shows the progress bar to people only, and wants a folder."""
+        if self.output_dir is None:
+            raise ValueError(
+                "Expected a folder to save the model in, got no output_dir. Add --output-dir MODEL."
+            )
         if self.disable_tqdm is None:
             self.disable_tqdm = not sys.stderr.isatty()
         super().__post_init__()
 
 
+_Arguments = TypeVar("_Arguments", bound=DataArguments | ModelArguments | TrainingArguments)
 Settings = tuple[DataArguments, ModelArguments, HfAttnTrainingArguments]
 _CLASSES = (DataArguments, ModelArguments, HfAttnTrainingArguments)
 
@@ -114,14 +124,15 @@ def settings_from_options(options: Mapping[str, Any]) -> Settings:
     Raises:
         InputError: If a name is unknown, with the nearest known one, or a value is refused.
     """
-    fields = {cls: {f.name for f in dataclasses.fields(cls) if f.init} for cls in _CLASSES}
-    _refuse_unknown(options, set().union(*fields.values()), "option")
+    _refuse_unknown(options, set().union(*map(_field_names, _CLASSES)), "option")
+
+    def build(cls: type[_Arguments]) -> _Arguments:
+        names = _field_names(cls)
+        return cls(**{name: value for name, value in options.items() if name in names})
+
     with _as_input_errors():
-        data, model, training = (
-            cls(**{name: value for name, value in options.items() if name in fields[cls]})
-            for cls in _CLASSES
-        )
-    return _checked((data, model, training))
+        settings = build(DataArguments), build(ModelArguments), build(HfAttnTrainingArguments)
+    return _checked(settings)
 
 
 def settings_from_flags(arguments: Sequence[str], prog: str) -> Settings:
@@ -135,7 +146,8 @@ def settings_from_flags(arguments: Sequence[str], prog: str) -> Settings:
         InputError: If the file cannot be read, a name is unknown or a value is refused.
         SystemExit: After `--help`, or with code 2 for a flag that does not exist.
     """
-    parser = HfArgumentParser(_CLASSES, prog=prog, allow_abbrev=False)
+    classes: list[Any] = list(_CLASSES)
+    parser = HfArgumentParser(classes, prog=prog, allow_abbrev=False)
     parser.add_argument("source", nargs="?", help="same as --dataset")
     parser.add_argument("--config", help="YAML or JSON file with any of these settings")
     known = {action.dest for action in parser._actions}
@@ -150,8 +162,12 @@ def settings_from_flags(arguments: Sequence[str], prog: str) -> Settings:
     return _checked((data, model, training))
 
 
+def _field_names(cls: Any) -> set[str]:
+    return {field.name for field in dataclasses.fields(cls) if field.init}
+
+
 def _checked(settings: Settings) -> Settings:
-    data, model, training = settings
+    data, model, _ = settings
     if not data.dataset:
         raise InputError(
             "Expected something to learn from, got no dataset. Name a file, a folder, a Hub id "
@@ -195,7 +211,7 @@ def _refuse_unknown(given: Mapping[str, Any], known: set[str], what: str) -> Non
 
 
 @contextlib.contextmanager
-def _as_input_errors() -> Any:
+def _as_input_errors() -> Iterator[None]:
     """Says as an [`InputError`] what transformers refuses with errors of many kinds."""
     try:
         yield

@@ -130,7 +130,8 @@ def label_array(dataset: datasets.Dataset) -> NDArray[Any] | None:
         None if the split has none.
     """
     if "labels" in dataset.column_names:
-        targets = np.zeros((len(dataset), len(dataset.features["labels"].feature.names)), np.float32)
+        names = dataset.features["labels"].feature.names
+        targets = np.zeros((len(dataset), len(names)), np.float32)
         for row, classes in enumerate(dataset["labels"]):
             targets[row, classes] = 1
         return targets
@@ -140,7 +141,7 @@ def label_array(dataset: datasets.Dataset) -> NDArray[Any] | None:
     return np.asarray(dataset["label"][:], dtype=np.int64 if is_class else np.float32)
 
 
-def keep_batch(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def keep_batch(batch: Any) -> Any:
     """Gives the batch as it is: the collator for [`TokenizedTexts`], which pads by itself."""
     return batch
 

@@ -51,7 +51,7 @@ BatchSize = Annotated[int, typer.Option(min=1, help="Texts at once.")]
 
 @app.command(context_settings=_PASS_ON)
 def train(context: typer.Context) -> None:
-    """Train a classifier: hf-attn train DATA --output-dir MODEL. All flags: hf-attn train --help."""
+    """Train a classifier: hf-attn train DATA --output-dir MODEL. Flags: hf-attn train --help."""
     from .arguments import settings_from_flags
     from .training import run_training
 
@@ -86,7 +86,7 @@ def evaluate(
     labelled = load_labelled_split(
         data,
         split,
-        labels=list(classifier.config.id2label.values()),
+        labels=classifier.config.class_names,
         problem_type=classifier.config.problem_type,
         text_column=text_column,
         text_pair_column=text_pair_column,
@@ -104,7 +104,7 @@ def evaluate(
 @app.command()
 def predict(
     model: ModelName,
-    source: Annotated[str, typer.Argument(help="A text, a file of lines, or - for standard input.")],
+    source: Annotated[str, typer.Argument(help="A text, a file of lines, or - for stdin.")],
     top_k: Annotated[int, typer.Option(min=1, help="Classes to show for each text.")] = 1,
     batch_size: BatchSize = 64,
     as_json: AsJson = False,
@@ -184,7 +184,9 @@ def _print_run(console: Console, run: TrainingRun) -> None:
         highlight=False,
     )
     for split, scores in record["metrics"].items():
-        console.print(_score_table(f"{split}: {texts[split]:,} texts", scores, record["baseline"][split]))
+        console.print(
+            _score_table(f"{split}: {texts[split]:,} texts", scores, record["baseline"][split])
+        )
 
 
 def _print_evaluation(console: Console, result: Evaluation) -> None:

@@ -129,6 +129,12 @@ class HfAttnConfig(PreTrainedConfig):
                 f"stored, and changes nothing.{hint}"
             )
 
+    @property
+    def class_names(self) -> list[str]:
+        """The names of the classes, in the order of the logits."""
+        names = self.id2label or {}
+        return [names[index] for index in sorted(names, key=int)]  # type: ignore[index]
+
     # The base refuses attentions unless the implementation is "eager", since a fused kernel has
     # none to give. This model has one computation whatever the name, so both ways are open.
     @property
@@ -169,7 +175,10 @@ class HfAttnConfig(PreTrainedConfig):
 
     def validate_relative_attention(self) -> None:
         """Buckets split evenly between the directions, and some of them are left for far ones."""
-        buckets, distance = self.relative_attention_num_buckets, self.relative_attention_max_distance
+        buckets, distance = (
+            self.relative_attention_num_buckets,
+            self.relative_attention_max_distance,
+        )
         if buckets == 0:
             return
         if buckets < 4 or buckets % 2:

@@ -57,13 +57,12 @@ def evaluate_texts(
     if labels is None:
         raise ValueError("Expected labelled texts, got texts without labels.")
     task = cast(ProblemType, model.config.problem_type)
-    num_labels = model.config.num_labels
     logits = predict_logits(model, texts, batch_size)
-    names = [model.config.id2label[index] for index in range(num_labels)]
+    names = model.config.class_names
     guess_from = labels if train_labels is None else train_labels
     return Evaluation(
         texts=len(texts),
         scores=score_logits(task, logits, labels),
-        baseline=score_baseline(task, guess_from, labels, num_labels),
+        baseline=score_baseline(task, guess_from, labels, len(names)),
         classes=[] if task == "regression" else score_classes(logits, labels, names),
     )

@@ -63,8 +63,7 @@ def load_label_names(name_or_path: str) -> list[str]:
     Raises:
         InputError: As [`load_classifier`] does.
     """
-    config = _load_config(name_or_path)
-    return [config.id2label[index] for index in range(config.num_labels)]
+    return _load_config(name_or_path).class_names
 
 
 def _load_config(name_or_path: str, revision: str | None = None) -> HfAttnConfig:
@@ -84,8 +83,9 @@ def _looks_like_a_path(name: str) -> bool:
 def _check_folder(folder: Path) -> None:
     """Checks what transformers would report with an error that names no file."""
     if not folder.is_dir():
+        found = "a file" if folder.exists() else "none"
         raise InputError(
-            f"{folder}: expected a folder with a model, found {'a file' if folder.exists() else 'none'}. "
+            f"{folder}: expected a folder with a model, found {found}. "
             "Give the --output-dir of `hf-attn train`, or a Hub id such as user/name."
         )
     config_file, weights = folder / "config.json", folder / _WEIGHTS

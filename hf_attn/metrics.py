@@ -14,6 +14,7 @@ from sklearn import metrics
 
 from .labels import ProblemType
 
+
 class _TextMetric(evaluate.Metric):  # type: ignore[misc]
     """An `evaluate` metric that is defined here, so that nothing is downloaded for it."""
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.utils import ModelOutput
-from transformers.utils.generic import can_return_tuple
+from transformers.utils.generic import ModelOutput, can_return_tuple
 
 from .configuration_hf_attn import HfAttnConfig
 
@@ -120,7 +119,7 @@ class HfAttnEmbeddings(nn.Module):
         Raises:
             ValueError: If embeddings come to a model with bigrams.
         """
-        if inputs_embeds is None:
+        if input_ids is not None:
             inputs_embeds = self.embed_tokens(input_ids)
         elif self.ngram_buckets:
             raise ValueError(
@@ -129,9 +128,9 @@ class HfAttnEmbeddings(nn.Module):
                 "with ngram_buckets=0."
             )
         features = self.norm(inputs_embeds)
-        if self.ngram_buckets:
+        if self.ngram_buckets and input_ids is not None:
             features = features + self.embed_ngrams(self.hash_bigrams(input_ids, attention_mask))
-        return self.dropout(features)
+        return cast(Tensor, self.dropout(features))
 
     def hash_bigrams(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Gives the bigram bucket (B, T) of each token with the one before it.
@@ -357,8 +356,8 @@ class HfAttnClassificationHead(nn.Module):
 
     def __init__(self, config: HfAttnConfig) -> None:
         super().__init__()
-        self.out_proj = nn.Linear(config.hidden_size, config.num_labels, bias=False)
-        self.bias = nn.Parameter(torch.zeros(config.num_labels))
+        self.out_proj = nn.Linear(config.hidden_size, len(config.class_names), bias=False)
+        self.bias = nn.Parameter(torch.zeros(len(config.class_names)))
         self.register_buffer("reference", torch.zeros(config.hidden_size))
 
     def forward(self, pooled: Tensor) -> Tensor:
@@ -373,7 +372,11 @@ class HfAttnPreTrainedModel(PreTrainedModel):
     base_model_prefix = "model"
     main_input_name = "input_ids"
     supports_gradient_checkpointing = True
-    _no_split_modules = ("HfAttnEmbeddings", "HfAttnAttention", "HfAttnClassificationHead")
+    _no_split_modules = [  # noqa: RUF012
+        "HfAttnEmbeddings",
+        "HfAttnAttention",
+        "HfAttnClassificationHead",
+    ]
     # The one computation runs under both names; see `get_correct_attn_implementation`.
     _supports_sdpa = True
     _can_compile_fullgraph = True
@@ -414,15 +417,15 @@ class HfAttnModel(HfAttnPreTrainedModel):
         self.attention = HfAttnAttention(config)
         self.post_init()
 
-    def get_input_embeddings(self) -> nn.Module:
+    def get_input_embeddings(self) -> nn.Embedding:
         """Gives the token embedding, (V, D)."""
         return self.embeddings.embed_tokens
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         """Replaces the token embedding."""
-        self.embeddings.embed_tokens = value
+        self.embeddings.embed_tokens = cast(nn.Embedding, value)
 
-    @can_return_tuple
+    @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -487,12 +490,15 @@ class HfAttnModel(HfAttnPreTrainedModel):
     def _to_bool_mask(
         self, attention_mask: Tensor | None, input_ids: Tensor | None, inputs_embeds: Tensor | None
     ) -> Tensor:
-        if (input_ids is None) == (inputs_embeds is None):
+        if input_ids is not None and inputs_embeds is None:
+            tokens = input_ids
+        elif inputs_embeds is not None and input_ids is None:
+            tokens = inputs_embeds[..., 0]
+        else:
             raise ValueError(
                 "Exactly one of input_ids and inputs_embeds is expected, got "
                 f"{'neither' if input_ids is None else 'both'}."
             )
-        tokens = input_ids if input_ids is not None else inputs_embeds[..., 0]
         if attention_mask is None:
             return torch.ones_like(tokens, dtype=torch.bool)
         if attention_mask.shape != tokens.shape:
@@ -521,13 +527,13 @@ class HfAttnForSequenceClassification(HfAttnPreTrainedModel):
 
     def __init__(self, config: HfAttnConfig) -> None:
         super().__init__(config)
-        self.num_labels = config.num_labels
+        self.num_labels = len(config.class_names)
         self.model = HfAttnModel(config)
         self.dropout = nn.Dropout(config.classifier_dropout)
         self.score = HfAttnClassificationHead(config)
         self.post_init()
 
-    @can_return_tuple
+    @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -571,12 +577,17 @@ class HfAttnForSequenceClassification(HfAttnPreTrainedModel):
             return_dict=True,
         )
         logits = self.score(self.dropout(pooled.pooler_output))
+        contributions = {}
+        if output_contributions:
+            contributions = self._contributions(
+                pooled.hidden_states[0], pooled.pool_weights, pooled.attention_received
+            )
         return HfAttnClassifierOutput(
             loss=None if labels is None else self._loss(logits, labels),
             logits=logits,
             hidden_states=pooled.hidden_states if output_hidden_states else None,
             attentions=pooled.attentions,
-            **(self._contributions(pooled) if output_contributions else {}),
+            **contributions,
         )
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -595,24 +606,26 @@ class HfAttnForSequenceClassification(HfAttnPreTrainedModel):
             if self.training:
                 self.config.problem_type = problem_type
         task = SimpleNamespace(num_labels=self.num_labels, problem_type=problem_type)
-        return self.loss_function(labels=labels, pooled_logits=logits, config=task)
+        return cast(Tensor, self.loss_function(labels=labels, pooled_logits=logits, config=task))
 
-    def _contributions(self, pooled: HfAttnModelOutput) -> dict[str, Tensor]:
+    def _contributions(
+        self, features: Tensor, pool_weights: Tensor, attention_received: Tensor
+    ) -> dict[str, Tensor]:
         """Distributes the logits over the tokens, from the same weights that made them."""
-        features = pooled.hidden_states[0] - self.score.reference
+        features = features - self.score.reference
         identity = torch.eye(features.shape[-1], dtype=features.dtype, device=features.device)
         # Module calls only: the weights may be int8 or carry LoRA, which a product would miss.
         value_of_class = self.score.out_proj(self.model.attention.v_proj(identity))  # (D, C)
         direct_values = _at_least_float32(self.score.out_proj(features))
         context_values = _at_least_float32(features @ value_of_class)
-        direct = pooled.pool_weights.unsqueeze(-1) * direct_values
-        context = pooled.attention_received.unsqueeze(-1) * context_values
+        direct = pool_weights.unsqueeze(-1) * direct_values
+        context = attention_received.unsqueeze(-1) * context_values
         return {
             "contributions": direct + context,
             "direct_contributions": direct,
             "context_contributions": context,
-            "pool_weights": pooled.pool_weights,
-            "attention_received": pooled.attention_received,
+            "pool_weights": pool_weights,
+            "attention_received": attention_received,
             "bias": _at_least_float32(self.score.bias),
         }
 
@@ -626,8 +639,8 @@ class HfAttnForSequenceClassification(HfAttnPreTrainedModel):
             reference: (D,), for example the mean token feature of the training texts.
         """
         shift = reference.to(self.score.reference) - self.score.reference
-        self.score.bias += self.score.out_proj(shift + self.model.attention.v_proj(shift))
-        self.score.reference += shift
+        self.score.bias.add_(self.score.out_proj(shift + self.model.attention.v_proj(shift)))
+        self.score.reference.copy_(reference)
 
 
 __all__ = [

@@ -50,7 +50,7 @@ def predict(
         N predictions, in the order of the texts.
     """
     logits = predict_logits(model, TokenizedTexts.from_texts(texts, tokenizer, pairs), batch_size)
-    names = [model.config.id2label[index] for index in range(model.config.num_labels)]
+    names = model.config.class_names
     return [_prediction(row, names) for row in logits_to_scores(logits, model.config.problem_type)]
 
 
@@ -59,7 +59,7 @@ def predict_logits(
 ) -> NDArray[np.float32]:
     """Gives the logits (N, C) of tokenized texts, whatever length they have."""
     ordered, order = texts.sorted_by_length()
-    logits = np.zeros((len(texts), model.config.num_labels), dtype=np.float32)
+    logits = np.zeros((len(texts), model.num_labels), dtype=np.float32)
     was_training = model.training
     model.eval()
     with torch.inference_mode():
@@ -72,9 +72,7 @@ def predict_logits(
     return logits
 
 
-def logits_to_scores(
-    logits: NDArray[np.float32], problem_type: str | None
-) -> NDArray[np.float32]:
+def logits_to_scores(logits: NDArray[np.float32], problem_type: str | None) -> NDArray[np.float32]:
     """Gives (N, C): probabilities, each of its own for several labels, or regression values."""
     values = torch.from_numpy(logits)
     if problem_type == "regression":

@@ -7,6 +7,7 @@ transformers has a part of ours registered when it loads, at once if that has ha
 import importlib
 import sys
 from types import ModuleType
+from typing import Any
 
 import wrapt
 
@@ -58,7 +59,7 @@ def _register_what_is_loaded(_loaded: ModuleType) -> None:
             own.register_for_auto_class(auto_class)
 
 
-def _register_class(auto_class: type, own_class: type) -> None:
+def _register_class(auto_class: Any, own_class: Any) -> None:
     config = importlib.import_module(".configuration_hf_attn", __package__).HfAttnConfig
     if own_class is config:
         auto_class.register(config.model_type, config, exist_ok=True)

@@ -50,7 +50,7 @@ def make_record(
         "data": {
             "source": str(data.dataset),
             "problem_type": model.config.problem_type,
-            "labels": list(model.config.id2label.values()),
+            "labels": model.config.class_names,
             "texts": {name: len(split) for name, split in texts.items()},
             "texts_cut": {name: split.num_truncated for name, split in texts.items()},
         },

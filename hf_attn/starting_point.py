@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from typing import Any
 
 import datasets
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from torch import nn
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from .arguments import ModelArguments
 from .configuration_hf_attn import HfAttnConfig
@@ -29,7 +31,7 @@ def build_starting_point(
         InputError: If what to start from cannot be loaded or does not fit.
     """
     names = label_names(train_split) or ["value"]
-    task = {
+    task: dict[str, Any] = {
         "id2label": dict(enumerate(names)),
         "label2id": {name: index for index, name in enumerate(names)},
         "problem_type": problem_type(train_split),
@@ -55,7 +57,7 @@ def build_starting_point(
 
 
 def _continue_model(
-    name_or_path: str, task: dict[str, object]
+    name_or_path: str, task: dict[str, Any]
 ) -> tuple[HfAttnForSequenceClassification, PreTrainedTokenizerBase]:
     """Loads a model; with other labels than its own it gets a fresh head."""
     model, tokenizer = load_classifier(name_or_path)
@@ -72,7 +74,7 @@ def _continue_model(
     return fresh, tokenizer
 
 
-def _fields(config: HfAttnConfig) -> dict[str, object]:
+def _fields(config: HfAttnConfig) -> dict[str, Any]:
     return {name: getattr(config, name) for name in HfAttnConfig.__annotations__}
 
 
@@ -113,7 +115,7 @@ def _build_tokenizer(arguments: ModelArguments, texts: Iterable[str]) -> PreTrai
     return tokenizer
 
 
-def add_lora(model: HfAttnForSequenceClassification, rank: int) -> PreTrainedModel:
+def add_lora(model: HfAttnForSequenceClassification, rank: int) -> nn.Module:
     """Gives the model with LoRA on its attention, and a head that is trained whole.
 
     Source: Hu et al. 2022, "LoRA: Low-Rank Adaptation of Large Language Models".
@@ -134,4 +136,5 @@ def add_lora(model: HfAttnForSequenceClassification, rank: int) -> PreTrainedMod
         target_modules=["q_proj", "k_proj", "v_proj"],
         modules_to_save=["score"],
     )
-    return peft.get_peft_model(model, config)
+    adapted: nn.Module = peft.get_peft_model(model, config)
+    return adapted

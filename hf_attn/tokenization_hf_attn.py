@@ -35,6 +35,8 @@ _WORD = (
 )
 # Else one visible character as a reader counts them: a mark, a kanji, an emoji with its modifiers.
 _TOKEN = rf"{_WORD}|(?![\s\p{{Cc}}\p{{Cf}}])\X"
+# What separates for sure: invisible, and neither a joiner nor a flag's letter inside an emoji.
+_GAP = "[[\\s\\p{Cc}\\p{Cf}]&&[^\u200c\u200d\U000e0020-\U000e007f]]+"
 
 
 class HfAttnTokenizer(TokenizersBackend):
@@ -85,7 +87,7 @@ class HfAttnTokenizer(TokenizersBackend):
             vocab_size: Most tokens to keep, the three special ones included.
             min_frequency: Times a word, or for `wordpiece` and `bpe` a merged pair, must occur.
             lowercase: Whether `The` and `the` are one word.
-            strip_accents: Whether `é` and `e` are one letter.
+            strip_accents: Whether `é` and `e` are one letter; for Latin, Greek and Cyrillic.
             model_max_length: Tokens that `truncation=True` keeps of a text.
             **kwargs: Passed to the tokenizer, such as `padding_side`.
 
@@ -182,9 +184,9 @@ def _build_backend(algorithm: str, *, lowercase: bool, strip_accents: bool) -> T
     if algorithm == "unigram":
         backend.pre_tokenizer = pre_tokenizers.Sequence(
             [
-                pre_tokenizers.WhitespaceSplit(),
+                pre_tokenizers.Split(Regex(_GAP), "removed"),
                 pre_tokenizers.Metaspace(prepend_scheme="always", split=False),
-                pre_tokenizers.Split(Regex(f"▁?(?:{_TOKEN})"), "removed", invert=True),
+                pre_tokenizers.Split(Regex(f"▁?(?!▁)(?:{_TOKEN})"), "removed", invert=True),
             ]
         )
         backend.decoder = decoders.Metaspace()
@@ -208,8 +210,9 @@ def _build_normalizer(*, lowercase: bool, strip_accents: bool) -> normalizers.No
         normalizers.Replace("\u2019", "'"),
     ]
     if strip_accents:
-        # Decomposed, an accent is a character; NFC puts Korean syllables together again.
-        steps = [normalizers.NFD(), normalizers.StripAccents(), *steps]
+        # Decomposed, an accent is a character. In other scripts such marks can be vowels.
+        accents = Regex(r"(?<=[\p{Latin}\p{Greek}\p{Cyrillic}])\p{Mn}+")
+        steps = [normalizers.NFD(), normalizers.Replace(accents, ""), *steps]
     if lowercase:
         # Lower-casing a dotted İ leaves its dot behind as a mark of its own.
         steps += [normalizers.Lowercase(), normalizers.Replace("i\u0307", "i")]

@@ -7,9 +7,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import datasets
+import numpy as np
 import torch
 from torch.utils.data import Sampler
 from transformers import (
@@ -89,9 +90,7 @@ def train(
         >>> run = train("r8", "r8-model", num_train_epochs=3)
         >>> run.record["metrics"]["test"]["accuracy"]
     """
-    settings = settings_from_options(
-        {**options, "dataset": dataset, "output_dir": str(output_dir)}
-    )
+    settings = settings_from_options({**options, "dataset": dataset, "output_dir": str(output_dir)})
     return run_training(settings, callbacks)
 
 
@@ -136,8 +135,9 @@ class HfAttnTrainer(Trainer):
     """`Trainer` over [`TokenizedTexts`], in batches of similar length."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        texts = cast(TokenizedTexts, self.train_dataset if train_dataset is None else train_dataset)
         return LengthGroupedSampler(
-            self.train_dataset.lengths, self._train_batch_size, self.args.data_seed
+            texts.lengths, self._train_batch_size, cast(int, self.args.data_seed)
         )
 
     def trained_classifier(self) -> HfAttnForSequenceClassification:
@@ -145,7 +145,7 @@ class HfAttnTrainer(Trainer):
         model = self.accelerator.unwrap_model(self.model)
         if not isinstance(model, HfAttnForSequenceClassification):
             model = model.merge_and_unload()
-        return model.eval()
+        return cast(HfAttnForSequenceClassification, model.eval())
 
 
 def _build_trainer(
@@ -156,10 +156,12 @@ def _build_trainer(
     callbacks: Sequence[TrainerCallback],
 ) -> HfAttnTrainer:
     _, model_arguments, arguments = settings
-    task = model.config.problem_type
+    task = cast(ProblemType, model.config.problem_type)
 
     def compute_metrics(predicted: EvalPrediction) -> dict[str, float]:
-        return score_logits(task, predicted.predictions, predicted.label_ids)
+        return score_logits(
+            task, np.asarray(predicted.predictions), np.asarray(predicted.label_ids)
+        )
 
     _fit_to_task(arguments, task, has_validation="validation" in texts)
     trainer = HfAttnTrainer(
