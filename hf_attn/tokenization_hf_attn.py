@@ -25,13 +25,13 @@ PAD, UNK, SEP = SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[SEP]")
 _CONTINUATION = "##"
 
 # What a word is made of. Scripts that put no space between words give one token a character.
-_UNSPACED = r"\p{Han}\p{Hiragana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
-_INSIDE = "\\p{M}\u200c\u200d"  # marks and joiners: written with the letter before them
-_LETTERS = rf"(?:(?![{_UNSPACED}])[\p{{L}}\p{{N}}_][{_INSIDE}]*)+"
+_SPACED = r"(?![\p{Han}\p{Hiragana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}])"
+_MARK = "[\\p{M}\u200c\u200d]"  # accents, vowel signs, joiners: go with the character before
+_PART = rf"(?:{_SPACED}[\p{{L}}\p{{N}}_]{_MARK}*)"
 _WORD = (
-    _LETTERS
-    + rf"(?:(?<=\p{{Nd}})[.,](?=\p{{Nd}}){_LETTERS})*"  # 3.14, 1,000
-    + rf"(?:'\p{{L}}{{1,2}}(?![\p{{L}}\p{{N}}_{_INSIDE}]))?"  # don't, we'll; not l'homme
+    rf"{_PART}+"
+    rf"(?:(?<=\p{{Nd}})[.,](?=\p{{Nd}}){_PART}+)*"  # 3.14, 1,000
+    rf"(?:'(?:{_SPACED}\p{{L}}){{1,2}}(?!{_PART}|{_MARK}))?"  # don't, we'll; not l'homme
 )
 # Else one visible character as a reader counts them: a mark, a kanji, an emoji with its modifiers.
 _TOKEN = rf"{_WORD}|(?![\s\p{{Cc}}\p{{Cf}}])\X"
@@ -307,3 +307,6 @@ def _with_stable_vocabulary(backend: Tokenizer) -> Tokenizer:
         learned = sorted(scores.items(), key=lambda scored: (-scored[1], scored[0]))
         state["model"]["vocab"] = [*special, *learned]
     return Tokenizer.from_str(json.dumps(state))
+
+
+__all__ = ["HfAttnTokenizer"]
