@@ -217,6 +217,9 @@ def _is_main_process() -> bool:
 
 def main() -> None:
     """Runs the command; what the user can mend is said in one line, with exit code 2."""
+    if not sys.stderr.isatty():  # bars are for people; read when the libraries are imported
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     try:
         app()
     except (InputError, OSError) as error:

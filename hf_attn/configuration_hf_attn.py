@@ -113,7 +113,23 @@ class HfAttnConfig(PreTrainedConfig):
             self.id2label = {int(index): name for name, index in self.label2id.items()}
         elif self.label2id is None and self.id2label is not None:
             self.label2id = {name: int(index) for index, name in self.id2label.items()}
+        num_labels = kwargs.get("num_labels")
+        if self.id2label is not None and num_labels not in (None, len(self.id2label)):
+            raise ValueError(
+                "num_labels must be the number of names in id2label, got num_labels="
+                f"{num_labels!r} with {len(self.id2label)} names, id2label={self.id2label!r}."
+            )
         super().__post_init__(**kwargs)
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Gives the configuration of saved values; labels in the keywords replace saved ones."""
+        given = {name: kwargs.pop(name) for name in ("id2label", "label2id") if name in kwargs}
+        saved = config_dict.get("id2label") or {}
+        if given or kwargs.get("num_labels", len(saved)) != len(saved):
+            names = {"id2label": None, "label2id": None}
+            config_dict = config_dict | names | given
+        return super().from_dict(config_dict, **kwargs)
 
     def _warn_of_misspelt_fields(self, kwargs: dict[str, Any]) -> None:
         fields = set(inspect.get_annotations(type(self))) | set(self.__dataclass_fields__)

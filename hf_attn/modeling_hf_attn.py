@@ -10,8 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -397,6 +396,21 @@ class HfAttnPreTrainedModel(PreTrainedModel):
             )
         return super().get_correct_attn_implementation(requested_attention, is_init_check)
 
+    def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
+        """Saves as the base class does, and notes that the code copied along has both models.
+
+        transformers notes the saved class only; a classifier could then not be loaded as a base
+        model, nor the other way round, where this package is not installed.
+        """
+        noted = getattr(self.config, "auto_map", None) or {}
+        self.config.auto_map = noted | {
+            "AutoModel": "modeling_hf_attn.HfAttnModel",
+            "AutoModelForSequenceClassification": (
+                "modeling_hf_attn.HfAttnForSequenceClassification"
+            ),
+        }
+        super().save_pretrained(*args, **kwargs)
+
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, HfAttnRelativeBias) and module.num_buckets:
@@ -513,6 +527,13 @@ def _present(*tensors: Tensor | None) -> tuple[Tensor, ...]:
     return tuple(tensor for tensor in tensors if tensor is not None)
 
 
+class _Task(NamedTuple):
+    """What transformers' loss reads from a configuration, and must not write there."""
+
+    num_labels: int
+    problem_type: str
+
+
 class HfAttnForSequenceClassification(HfAttnPreTrainedModel):
     """Classifies texts, and can say what each token adds to each logit.
 
@@ -605,7 +626,7 @@ class HfAttnForSequenceClassification(HfAttnPreTrainedModel):
                 problem_type = "single_label_classification"
             if self.training:
                 self.config.problem_type = problem_type
-        task = SimpleNamespace(num_labels=self.num_labels, problem_type=problem_type)
+        task = _Task(self.num_labels, problem_type)
         return cast(Tensor, self.loss_function(labels=labels, pooled_logits=logits, config=task))
 
     def _contributions(
@@ -626,7 +647,7 @@ class HfAttnForSequenceClassification(HfAttnPreTrainedModel):
             "context_contributions": context,
             "pool_weights": pool_weights,
             "attention_received": attention_received,
-            "bias": _at_least_float32(self.score.bias),
+            "bias": self.score(features.new_zeros(features.shape[-1])),
         }
 
     @torch.no_grad()

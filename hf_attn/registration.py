@@ -12,60 +12,64 @@ from typing import Any
 import wrapt
 
 _AUTO = "transformers.models.auto"
-# Auto module -> what to register when it is there: (Auto class, our module, our class).
+# Our module -> (our class, the Auto class that loads it, the module of that Auto class).
 _PARTS = {
-    f"{_AUTO}.configuration_auto": [
-        ("AutoConfig", "configuration_hf_attn", "HfAttnConfig"),
+    "configuration_hf_attn": [
+        ("HfAttnConfig", "AutoConfig", f"{_AUTO}.configuration_auto"),
     ],
-    f"{_AUTO}.modeling_auto": [
-        ("AutoModel", "modeling_hf_attn", "HfAttnModel"),
+    "modeling_hf_attn": [
+        ("HfAttnModel", "AutoModel", f"{_AUTO}.modeling_auto"),
         (
-            "AutoModelForSequenceClassification",
-            "modeling_hf_attn",
             "HfAttnForSequenceClassification",
+            "AutoModelForSequenceClassification",
+            f"{_AUTO}.modeling_auto",
         ),
     ],
-    f"{_AUTO}.tokenization_auto": [
-        ("AutoTokenizer", "tokenization_hf_attn", "HfAttnTokenizer"),
+    "tokenization_hf_attn": [
+        ("HfAttnTokenizer", "AutoTokenizer", f"{_AUTO}.tokenization_auto"),
     ],
 }
-_OWN_MODULES = [
-    f"{__package__}.{module}"
-    for module in ("configuration_hf_attn", "modeling_hf_attn", "tokenization_hf_attn")
-]
+_AUTO_MODULES = sorted({auto for parts in _PARTS.values() for *_, auto in parts})
 
 
 def register() -> None:
     """Registers configuration, models and tokenizer with the Auto classes, now or when loaded."""
-    for name in (*_PARTS, *_OWN_MODULES):
+    for name in (*_AUTO_MODULES, *map(_full_name, _PARTS)):
         wrapt.register_post_import_hook(_register_what_is_loaded, name)
 
 
+def _full_name(module: str) -> str:
+    return f"{__package__}.{module}"
+
+
 def _register_what_is_loaded(_loaded: ModuleType) -> None:
-    """Registers each part whose Auto module is there.
+    """Registers each class of ours that is loaded, or whose Auto class is, loading the other.
 
     Importing one of our modules first makes transformers load Auto modules in the middle of it.
-    Its classes do not exist then; this runs again when it is complete.
+    What is half imported is left alone: this runs again when it is complete.
     """
-    if any(name in sys.modules and _is_half_imported(name) for name in _OWN_MODULES):
+    if any(_is_half_imported(module) for module in _PARTS):
         return
-    for auto_name, parts in _PARTS.items():
-        auto = sys.modules.get(auto_name)
-        if auto is None or not all(hasattr(auto, auto_class) for auto_class, *_ in parts):
-            continue
-        for auto_class, module, own_class in parts:
-            own = getattr(importlib.import_module(f".{module}", __package__), own_class)
-            _register_class(getattr(auto, auto_class), own)
-            own.register_for_auto_class(auto_class)
+    for module, parts in _PARTS.items():
+        for own_class, auto_class, auto_module in parts:
+            if _full_name(module) in sys.modules and auto_module not in sys.modules:
+                importlib.import_module(auto_module)
+            auto = getattr(sys.modules.get(auto_module), auto_class, None)
+            if auto is not None:
+                _register(auto, _own_class(module, own_class))
 
 
-def _register_class(auto_class: Any, own_class: Any) -> None:
-    config = importlib.import_module(".configuration_hf_attn", __package__).HfAttnConfig
-    if own_class is config:
-        auto_class.register(config.model_type, config, exist_ok=True)
-    else:
-        auto_class.register(config, own_class, exist_ok=True)
+def _register(auto_class: Any, own_class: Any) -> None:
+    config: Any = _own_class("configuration_hf_attn", "HfAttnConfig")
+    key = config.model_type if own_class is config else config
+    auto_class.register(key, own_class, exist_ok=True)
+    own_class.register_for_auto_class(auto_class.__name__)  # saved models name and carry our code
 
 
-def _is_half_imported(name: str) -> bool:
-    return not hasattr(sys.modules[name], "__all__")  # which each of them ends with
+def _own_class(module: str, name: str) -> Any:
+    return getattr(importlib.import_module(_full_name(module)), name)
+
+
+def _is_half_imported(module: str) -> bool:
+    loaded = sys.modules.get(_full_name(module))
+    return loaded is not None and not hasattr(loaded, "__all__")  # which each of them ends with

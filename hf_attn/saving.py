@@ -9,8 +9,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from .configuration_hf_attn import HfAttnConfig
 from .errors import InputError
+
+_LAST_FILE_OF_CHECKPOINT = "trainer_state.json"
 
 
 @contextlib.contextmanager
@@ -28,6 +32,31 @@ def staged(folder: Path) -> Iterator[Path]:
             path.replace(folder / path.name)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Says as an [`InputError`] that a disk is full or read-only; drops checkpoints it cut short.
+
+    Args:
+        folder: Where a run writes its checkpoints and its model.
+
+    Raises:
+        InputError: If something could not be written.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        # torch.save has no error type of its own for a full disk.
+        if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
+            raise
+        for checkpoint in folder.glob("checkpoint-*"):
+            if not (checkpoint / _LAST_FILE_OF_CHECKPOINT).is_file():
+                shutil.rmtree(checkpoint, ignore_errors=True)
+        raise InputError(
+            f"{folder}: could not be written: {error}. Free space on the disk or choose another "
+            "--output-dir; whole checkpoints are kept, for --resume-from-checkpoint True."
+        ) from error
 
 
 def check_output_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
@@ -79,17 +108,29 @@ def _model_type_in(folder: Path) -> str | None:
         return "unreadable"
 
 
-def last_whole_checkpoint(folder: Path) -> Path:
-    """Gives the newest checkpoint in the folder that was written to its end.
+def checkpoint_to_resume(wanted: str | bool | None, folder: Path) -> str | None:
+    """Gives the checkpoint that a run goes on from, or None for a fresh run.
+
+    Args:
+        wanted: A checkpoint, true for the newest one in the folder, or false.
+        folder: Where the run writes its checkpoints.
 
     Raises:
-        InputError: If there is none.
+        InputError: If there is none that was written to its end.
     """
-    # `Trainer` writes this file last.
-    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
+    if not wanted or str(wanted).lower() == "false":
+        return None
+    if str(wanted).lower() != "true":
+        if not (Path(str(wanted)) / _LAST_FILE_OF_CHECKPOINT).is_file():
+            raise InputError(
+                f"{wanted}: expected a checkpoint to resume from, got a folder without "
+                f"{_LAST_FILE_OF_CHECKPOINT}. Choose a whole one, or True for the newest."
+            )
+        return str(wanted)
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{_LAST_FILE_OF_CHECKPOINT}")]
     if not whole:
         raise InputError(
             f"{folder}: expected a checkpoint to resume from, found none. Start without "
             "--resume-from-checkpoint."
         )
-    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]))
+    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2])))

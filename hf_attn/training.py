@@ -39,7 +39,7 @@ from .loading import load_label_names
 from .metrics import score_logits
 from .modeling_hf_attn import HfAttnForSequenceClassification
 from .run_record import make_record, write_record
-from .saving import check_output_folder, last_whole_checkpoint, staged
+from .saving import check_output_folder, checkpoint_to_resume, staged, writing_to
 from .starting_point import add_lora, build_starting_point
 
 logger = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ def run_training(settings: Settings, callbacks: Sequence[TrainerCallback] = ()) 
     data_arguments, model_arguments, arguments = settings
     started = time.perf_counter()
     output_dir = Path(str(arguments.output_dir))
-    resume = _checkpoint_to_resume(arguments)
+    resume = checkpoint_to_resume(arguments.resume_from_checkpoint, output_dir)
     with arguments.main_process_first(desc="checking the output folder"):
         check_output_folder(output_dir, overwrite=arguments.overwrite, resume=resume is not None)
     data = _load_data(data_arguments, model_arguments, arguments.seed)
@@ -110,7 +110,8 @@ def run_training(settings: Settings, callbacks: Sequence[TrainerCallback] = ()) 
 
     trainer = _build_trainer(model, tokenizer, texts, settings, callbacks)
     train_started = time.perf_counter()
-    trainer.train(resume_from_checkpoint=resume)
+    with writing_to(output_dir):
+        trainer.train(resume_from_checkpoint=resume)
     train_seconds = time.perf_counter() - train_started
 
     model = trainer.trained_classifier()
@@ -123,7 +124,7 @@ def run_training(settings: Settings, callbacks: Sequence[TrainerCallback] = ()) 
     seconds = {"train": train_seconds, "total": time.perf_counter() - started}
     record = make_record(settings, model, texts, evaluations, trainer.state, seconds)
     if trainer.is_world_process_zero():
-        with staged(output_dir) as folder:
+        with writing_to(output_dir), staged(output_dir) as folder:
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
             write_record(record, folder)
@@ -193,15 +194,6 @@ def _fit_to_task(
     elif arguments.load_best_model_at_end and arguments.metric_for_best_model in (None, "loss"):
         arguments.metric_for_best_model = MAIN_METRIC[task]
         arguments.greater_is_better = True
-
-
-def _checkpoint_to_resume(arguments: HfAttnTrainingArguments) -> str | None:
-    wanted = arguments.resume_from_checkpoint
-    if not wanted or str(wanted).lower() == "false":
-        return None
-    if str(wanted).lower() == "true":
-        return str(last_whole_checkpoint(Path(str(arguments.output_dir))))
-    return str(wanted)
 
 
 def _load_data(
