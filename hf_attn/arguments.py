@@ -62,12 +62,11 @@ class ModelArguments:
     relative_attention_max_distance: int = _setting(128, "distance from which all share a bucket")
     classifier_pooling: str = _setting("mean", "weights of a text's tokens: mean or static")
     ngram_buckets: int = _setting(0, "rows for hashed bigrams; 0 for none")
-    embedding_layer_norm: bool = _setting(True, "whether token embeddings are normalised")
     token_dropout: float = _setting(0.3, "chance that a token is hidden in training")
     embedding_dropout: float = _setting(0.0, "dropout of token features")
     attention_dropout: float = _setting(0.0, "dropout of attention weights")
     classifier_dropout: float = _setting(0.0, "dropout of the pooled text")
-    initializer_range: float = _setting(0.02, "standard deviation of fresh weights")
+    initializer_range: float = _setting(0.02, "standard deviation of fresh embeddings")
     lora_rank: int = _setting(0, "rank of LoRA on the attention; 0 trains all weights")
 
     def config_fields(self) -> dict[str, Any]:
@@ -80,8 +79,10 @@ class ModelArguments:
 class HfAttnTrainingArguments(TrainingArguments):
     """`TrainingArguments` with defaults for a small model on a CPU."""
 
-    learning_rate: float = _setting(1e-3, "peak learning rate")
-    num_train_epochs: float = _setting(10.0, "most passes over the training texts")
+    learning_rate: float = _setting(2e-3, "peak learning rate")
+    num_train_epochs: float = _setting(
+        0.0, "most passes over the training texts; 0: four, or as many as make 600 steps"
+    )
     per_device_train_batch_size: int = _setting(32, "texts in a training batch")
     per_device_eval_batch_size: int = _setting(64, "texts in an evaluation batch")
     warmup_steps: float = _setting(0.1, "steps to the peak learning rate, or share below 1")
@@ -93,7 +94,7 @@ class HfAttnTrainingArguments(TrainingArguments):
     restore_callback_states_from_checkpoint: bool = _setting(
         True, "whether a resumed run goes on counting towards an early stop"
     )
-    early_stopping_patience: int = _setting(3, "evaluations without progress before it stops")
+    early_stopping_patience: int = _setting(5, "evaluations without progress before it stops")
     remove_unused_columns: bool = _setting(False, "batches hold only what the model takes")
     disable_tqdm: bool | None = _setting(None, "progress bar; by default on a terminal only")
     dataloader_pin_memory: bool = field(
@@ -175,6 +176,11 @@ def _checked(settings: Settings) -> Settings:
         )
     if not 0 < data.train_fraction <= 1:
         raise InputError(f"train_fraction must be in (0, 1], got {data.train_fraction!r}.")
+    if model.model is not None and (model.tokenizer or model.embeddings):
+        raise InputError(
+            f"--model {model.model} brings its own tokenizer and embeddings. Leave --tokenizer and "
+            "--embeddings out, or --model."
+        )
     with _as_input_errors():
         HfAttnConfig(**model.config_fields())
     return settings

@@ -52,13 +52,12 @@ class HfAttnConfig(PreTrainedConfig):
             the same) or `"static"` (a softmax over a learned score of each token).
         ngram_buckets: Rows of the embedding that pairs of neighbouring tokens are hashed into;
             0 for none.
-        embedding_layer_norm: Whether token embeddings are normalised before bigrams are added.
-        layer_norm_eps: Added to the variance by that normalisation.
         token_dropout: Chance that a token is hidden from a text in training.
         embedding_dropout: Dropout of the token features.
         attention_dropout: Dropout of the attention weights.
         classifier_dropout: Dropout of the pooled text.
-        initializer_range: Standard deviation of fresh weights.
+        initializer_range: Standard deviation of fresh embeddings; fresh projections have one of
+            `hidden_size ** -0.5`, so that attention starts even and can still learn.
         pad_token_id: The token that fills up a batch; its embedding stays 0.
 
     Raises:
@@ -96,8 +95,6 @@ class HfAttnConfig(PreTrainedConfig):
     relative_attention_max_distance: int = 128
     classifier_pooling: Literal["mean", "static"] = "mean"
     ngram_buckets: int = 0
-    embedding_layer_norm: bool = False
-    layer_norm_eps: float | int = 1e-5
     token_dropout: float | int = 0.0
     embedding_dropout: float | int = 0.0
     attention_dropout: float | int = 0.0
@@ -210,14 +207,13 @@ class HfAttnConfig(PreTrainedConfig):
             )
 
     def validate_rates(self) -> None:
-        """Dropouts lie in [0, 1), scales are positive."""
+        """Dropouts lie in [0, 1), the spread of fresh weights is positive."""
         for name in ("token", "embedding", "attention", "classifier"):
             rate = getattr(self, f"{name}_dropout")
             if not 0 <= rate < 1:
                 raise ValueError(f"{name}_dropout must be in [0, 1), got {rate!r}.")
-        for name in ("initializer_range", "layer_norm_eps"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)!r}.")
+        if self.initializer_range <= 0:
+            raise ValueError(f"initializer_range must be above 0, got {self.initializer_range!r}.")
 
     def validate_problem_type(self) -> None:
         """The base class declares these values but does not check them."""

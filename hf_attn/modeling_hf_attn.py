@@ -87,24 +87,22 @@ def _at_least_float32(tensor: Tensor) -> Tensor:
 
 
 class HfAttnEmbeddings(nn.Module):
-    """Turns token ids into token features, x_j = E[t_j] + G[hash(t_{j-1}, t_j)].
+    """Turns token ids into token features, x_j = sqrt(D) (E[t_j] + G[hash(t_{j-1}, t_j)]).
 
-    The bigrams are hashed into a fixed number of rows as fastText does.
+    The bigrams are hashed into a fixed number of rows as fastText does. The factor lets tables of
+    small numbers, in which a rare word weighs nothing, learn as fast as the projections do.
 
-    Source: Joulin et al. 2016, "Bag of Tricks for Efficient Text Classification", section 2.2.
+    Source: Joulin et al. 2016, "Bag of Tricks for Efficient Text Classification", section 2.2;
+    Vaswani et al. 2017, "Attention Is All You Need", section 3.4.
     """
 
     def __init__(self, config: HfAttnConfig) -> None:
         super().__init__()
+        self.scale = math.sqrt(config.hidden_size)
         self.pad_token_id = config.pad_token_id or 0
         self.ngram_buckets = config.ngram_buckets
         self.embed_tokens = nn.Embedding(
             config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id
-        )
-        self.norm = (
-            nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-            if config.embedding_layer_norm
-            else nn.Identity()
         )
         if self.ngram_buckets:
             self.embed_ngrams = nn.Embedding(self.ngram_buckets, config.hidden_size)
@@ -126,10 +124,10 @@ class HfAttnEmbeddings(nn.Module):
                 f"{self.ngram_buckets}) looks pairs of ids up. Pass input_ids, or use a model "
                 "with ngram_buckets=0."
             )
-        features = self.norm(inputs_embeds)
+        features = cast(Tensor, inputs_embeds)
         if self.ngram_buckets and input_ids is not None:
             features = features + self.embed_ngrams(self.hash_bigrams(input_ids, attention_mask))
-        return cast(Tensor, self.dropout(features))
+        return cast(Tensor, self.dropout(self.scale * features))
 
     def hash_bigrams(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Gives the bigram bucket (B, T) of each token with the one before it.
@@ -413,7 +411,9 @@ class HfAttnPreTrainedModel(PreTrainedModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, HfAttnRelativeBias) and module.num_buckets:
+        if isinstance(module, nn.Linear):
+            init.normal_(module.weight, std=module.in_features**-0.5)
+        elif isinstance(module, HfAttnRelativeBias) and module.num_buckets:
             init.zeros_(module.weight)
         elif isinstance(module, HfAttnClassificationHead):
             init.zeros_(module.bias)

@@ -37,11 +37,6 @@ def build_starting_point(
         "problem_type": problem_type(train_split),
     }
     if arguments.model is not None:
-        if arguments.tokenizer is not None or arguments.embeddings is not None:
-            raise InputError(
-                f"--model {arguments.model} brings its own tokenizer and embeddings. Leave "
-                "--tokenizer and --embeddings out, or --model."
-            )
         return _continue_model(arguments.model, task)
     tokenizer = _build_tokenizer(arguments, _texts_of(train_split))
     config = HfAttnConfig(

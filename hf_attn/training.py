@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,6 +45,9 @@ from .starting_point import add_lora, build_starting_point
 
 logger = logging.getLogger(__name__)
 
+# The default length of a run: passes over a large data set, steps on a small one.
+_LEAST_EPOCHS = 4
+_LEAST_STEPS = 600
 # The validation score that picks the best epoch.
 MAIN_METRIC = {SINGLE: "accuracy", MULTI: "micro_f1", REGRESSION: "pearson"}
 
@@ -164,7 +168,7 @@ def _build_trainer(
             task, np.asarray(predicted.predictions), np.asarray(predicted.label_ids)
         )
 
-    _fit_to_task(arguments, task, has_validation="validation" in texts)
+    _fit_to_data(arguments, task, texts)
     trainer = HfAttnTrainer(
         model=add_lora(model, model_arguments.lora_rank) if model_arguments.lora_rank else model,
         args=arguments,
@@ -181,14 +185,17 @@ def _build_trainer(
     return trainer
 
 
-def _fit_to_task(
-    arguments: HfAttnTrainingArguments, task: ProblemType, *, has_validation: bool
+def _fit_to_data(
+    arguments: HfAttnTrainingArguments, task: ProblemType, texts: dict[str, TokenizedTexts]
 ) -> None:
     """Completes settings that depend on the data."""
     arguments.label_names = ["labels"]
+    if not arguments.num_train_epochs:
+        steps = len(texts["train"]) / (arguments.train_batch_size * arguments.world_size)
+        arguments.num_train_epochs = max(_LEAST_EPOCHS, math.ceil(_LEAST_STEPS / steps))
     if arguments.data_seed is None:
         arguments.data_seed = arguments.seed
-    if not has_validation:
+    if "validation" not in texts:
         arguments.eval_strategy = IntervalStrategy.NO
         arguments.load_best_model_at_end = False
     elif arguments.load_best_model_at_end and arguments.metric_for_best_model in (None, "loss"):

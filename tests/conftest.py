@@ -20,3 +20,15 @@ def _fixed_seeds():
     from transformers import set_seed
 
     set_seed(0)
+
+
+@pytest.fixture(scope="session")
+def trained_folder(tmp_path_factory):
+    """A folder with a small classifier of two topics; tests that change it copy it first."""
+    from trained import TINY, keyword_data
+
+    from hf_attn import train
+
+    folder = tmp_path_factory.mktemp("trained") / "model"
+    train(keyword_data(), folder, **{**TINY, "num_train_epochs": 16})
+    return folder

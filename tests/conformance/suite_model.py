@@ -18,7 +18,6 @@ PLAIN = {
     "head_dim": 8,
     "relative_attention_num_buckets": 8,
     "relative_attention_max_distance": 6,
-    "embedding_layer_norm": True,
     "attention_dropout": 0.1,
     "embedding_dropout": 0.1,
     "classifier_dropout": 0.1,

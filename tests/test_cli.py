@@ -1,0 +1,188 @@
+"""The `hf-attn` command: what it prints, and how it fails."""
+
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+from trained import keyword_texts
+
+from hf_attn import cli
+from hf_attn.prediction import predict
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs the command in this process and gives its exit code, output and errors."""
+
+    def run_command(*arguments, stdin=b""):
+        monkeypatch.setattr(sys, "argv", ["hf-attn", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as exit_:
+            code = exit_.code or 0
+        return code, *capsys.readouterr()
+
+    return run_command
+
+
+@pytest.fixture
+def csv(tmp_path):
+    rows = keyword_texts(80)
+    lines = [f"{text},{label}" for text, label in zip(rows["text"], rows["label"], strict=True)]
+    (tmp_path / "train.csv").write_text("\n".join(["text,label", *lines]) + "\n")
+    return tmp_path / "train.csv"
+
+
+def test_help_does_not_import_torch():
+    code = (
+        "import sys; sys.argv = ['hf-attn', '--help']\n"
+        "from hf_attn.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'transformers', 'datasets', 'numpy'} & set(sys.modules)"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
+    for command in ("train", "evaluate", "predict", "demo"):
+        assert command in process.stdout
+
+
+def test_train_help_lists_our_flags_and_those_of_trainer(run):
+    code, output, _ = run("train", "--help")
+    assert code == 0
+    for flag in ("--ngram-buckets", "--text-column", "--learning-rate", "--gradient-accumulation"):
+        assert flag in output
+
+
+def test_train_from_flags_and_a_settings_file(run, csv, tmp_path):
+    (tmp_path / "settings.yaml").write_text(
+        "hidden_size: 8\nhead_dim: 4\nnum_train_epochs: 9\nlowercase: false\n"
+    )
+    code, output, errors = run(
+        "train", csv, "--output-dir", tmp_path / "m", "--config", tmp_path / "settings.yaml",
+        "--num_train_epochs", 2,
+    )  # fmt: skip
+    assert code == 0, errors
+    assert "accuracy" in output
+    record = json.loads((tmp_path / "m" / "run.json").read_text())
+    assert record["settings"]["model"]["hidden_size"] == 8
+    assert record["settings"]["model"]["lowercase"] is False
+    assert len(record["epochs"]) == 2
+
+
+def test_predict_reads_a_text_a_file_and_standard_input(run, trained_folder, tmp_path):
+    (tmp_path / "texts.txt").write_bytes(b"wheat harvest\r\ncrude barrel\n")
+    _, text, _ = run("predict", trained_folder, "wheat harvest")
+    _, file, _ = run("predict", trained_folder, tmp_path / "texts.txt")
+    _, stdin, _ = run("predict", trained_folder, "-", stdin=b"wheat harvest\ncrude barrel\n")
+    assert file == stdin
+    assert file.splitlines()[0] == text.strip()
+    assert [line.split("\t")[0] for line in file.splitlines()] == ["farm", "oil"]
+
+
+def test_predict_gives_all_classes_as_json(run, trained_folder):
+    from hf_attn.loading import load_classifier
+
+    _, output, _ = run("predict", trained_folder, "-", "--json", stdin="wheat ☕\n".encode())
+    (expected,) = predict(["wheat ☕"], *load_classifier(str(trained_folder)))
+    assert json.loads(output) == {"text": "wheat ☕", **vars(expected)}
+    assert set(expected.scores) == {"farm", "oil"}
+
+
+def test_predict_top_k_gives_that_many_classes(run, trained_folder):
+    _, output, _ = run("predict", trained_folder, "wheat", "--top-k", 2)
+    label, first, other, second = output.strip().split("\t")
+    assert (label, other) == ("farm", "oil")
+    assert float(first) + float(second) == pytest.approx(1, abs=1e-3)
+
+
+def test_predict_names_the_line_that_is_not_utf_8(run, trained_folder):
+    code, output, errors = run("predict", trained_folder, "-", stdin=b"wheat\n\xff\n")
+    assert (code, output) == (2, "")
+    assert "error: standard input, line 2: expected UTF-8" in errors
+
+
+def test_evaluate_scores_a_file_beside_the_baseline(run, trained_folder, csv):
+    _, output, _ = run("evaluate", trained_folder, csv, "--json")
+    result = json.loads(output)
+    assert result["texts"] == 80
+    assert result["scores"]["accuracy"] == 1.0
+    assert result["baseline"]["accuracy"] == 0.5
+    assert [row["label"] for row in result["classes"]] == ["farm", "oil"]
+    _, table, _ = run("evaluate", trained_folder, csv)
+    assert "macro_f1" in table
+    assert "farm" in table
+
+
+def make_bad_files(folder):
+    (folder / "empty.csv").write_text("")
+    (folder / "one.csv").write_text("text,label\na,x\nb,x\n")
+    (folder / "columns.csv").write_text("a,b,c\n1,2,3\n")
+    (folder / "broken.csv").write_bytes(b"text,label\nok,x\n\xff\xfe,y\n")
+    (folder / "null.jsonl").write_text(
+        '{"text": "a", "label": "x"}\n{"text": null, "label": "y"}\n'
+    )
+    (folder / "number.jsonl").write_text('{"text": "a", "label": "x"}\n{"text": 3, "label": "y"}\n')
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("missing.csv", "missing.csv"),
+        ("empty.csv", "empty"),
+        ("one.csv", "'x'"),
+        ("columns.csv", "--text-column"),
+        ("broken.csv", "byte"),
+        ("null.jsonl", "row 2"),
+        ("number.jsonl", "row 2"),
+    ],
+)
+def test_train_on_bad_data_exits_with_2_and_writes_nothing(run, tmp_path, file, message):
+    make_bad_files(tmp_path)
+    code, _, errors = run("train", tmp_path / file, "--output-dir", tmp_path / "m")
+    assert code == 2
+    assert errors.startswith("error: ")
+    assert file in errors
+    assert message in errors
+    assert not list((tmp_path / "m").glob("*"))
+
+
+def test_evaluate_on_a_label_unseen_in_training_exits_with_2(run, trained_folder, tmp_path):
+    (tmp_path / "new.csv").write_text("text,label\nwheat,farm\ngold,metal\n")
+    code, _, errors = run("evaluate", trained_folder, tmp_path / "new.csv")
+    assert code == 2
+    assert "'metal'" in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "r8"], "Add --output-dir MODEL"),
+        (["train", "--output-dir", "m"], "got no dataset"),
+        (["train", "r8", "--output-dir", "m", "--config", "none.yaml"], "none.yaml"),
+        (["predict", "./none", "text"], "expected a folder with a model, found none"),
+    ],
+)
+def test_usage_errors_exit_with_2(run, arguments, message):
+    code, _, errors = run(*arguments)
+    assert code == 2
+    assert message in errors
+
+
+def test_unknown_setting_in_a_file_gives_the_nearest_name(run, tmp_path):
+    (tmp_path / "s.json").write_text('{"lerning_rate": 1}')
+    code, _, errors = run("train", "r8", "--output-dir", "m", "--config", tmp_path / "s.json")
+    assert code == 2
+    assert "Did you mean 'learning_rate'?" in errors
+
+
+def test_unknown_flag_exits_with_2(run):
+    code, _, errors = run("train", "r8", "--output-dir", "m", "--lerning-rate", 1)
+    assert code == 2
+    assert "--lerning-rate" in errors

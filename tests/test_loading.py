@@ -1,0 +1,123 @@
+"""Loading: a saved classifier comes back, and a broken one says which file is broken."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from transformers import BertConfig, BertForSequenceClassification
+
+from hf_attn import HfAttnModel, InputError
+from hf_attn.loading import load_classifier, load_label_names
+
+
+@pytest.fixture
+def folder(trained_folder, tmp_path):
+    return shutil.copytree(trained_folder, tmp_path / "model")
+
+
+def assert_refused(folder, *patterns):
+    with pytest.raises(InputError) as caught:
+        load_classifier(str(folder))
+    for pattern in patterns:
+        assert pattern in str(caught.value)
+
+
+def test_load_classifier_gives_model_and_tokenizer(folder):
+    model, tokenizer = load_classifier(str(folder))
+    assert not model.training
+    assert model(**tokenizer("wheat", return_tensors="pt")).logits.shape == (1, 2)
+    assert load_label_names(str(folder)) == model.config.class_names == ["farm", "oil"]
+
+
+def test_missing_folder_says_what_to_give(tmp_path):
+    assert_refused(tmp_path / "none", "expected a folder with a model, found none", "--output-dir")
+
+
+def test_file_in_place_of_a_folder_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert_refused(tmp_path / "file", "expected a folder with a model, found a file")
+
+
+def test_folder_without_a_model_is_refused(tmp_path):
+    assert_refused(tmp_path, "there is no config.json in it")
+
+
+def test_hub_id_that_cannot_be_reached_names_it():
+    assert_refused("nobody/nothing", "nobody/nothing: the configuration cannot be loaded")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "\0\0"])
+def test_broken_configuration_is_named(folder, text):
+    (folder / "config.json").write_text(text)
+    assert_refused(folder, "config.json: expected a configuration in JSON")
+
+
+def test_configuration_with_a_refused_value_is_named(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"head_dim": "wide"}))
+    assert_refused(folder, "the configuration cannot be loaded", "head_dim")
+
+
+def test_model_of_another_type_is_refused(tmp_path):
+    config = BertConfig(
+        vocab_size=9, hidden_size=4, num_hidden_layers=1, num_attention_heads=1,
+        intermediate_size=4,
+    )  # fmt: skip
+    BertForSequenceClassification(config).save_pretrained(tmp_path)
+    assert_refused(tmp_path, "expected a model of type 'hf_attn', got 'bert'")
+
+
+@pytest.mark.parametrize("content", [b"", b"not weights", None])
+def test_broken_weights_are_named(folder, content):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100] if content is None else content)
+    assert_refused(folder, "model.safetensors: expected weights in the safetensors format")
+
+
+def test_missing_weights_are_named(folder):
+    (folder / "model.safetensors").unlink()
+    assert_refused(folder, "there is no model.safetensors in it")
+
+
+def test_weights_without_a_head_are_refused(folder):
+    HfAttnModel.from_pretrained(folder).save_pretrained(folder)
+    assert_refused(folder, "expected the weights of a whole classifier", "score.out_proj.weight")
+
+
+def test_weights_of_another_size_are_refused(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"hidden_size": 16}))
+    assert_refused(folder, "the weights cannot be loaded")
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"version": "1.0"'])
+def test_broken_tokenizer_is_named(folder, text):
+    (folder / "tokenizer.json").write_text(text)
+    assert_refused(folder, "the tokenizer cannot be loaded")
+
+
+def test_missing_tokenizer_is_named(folder):
+    (folder / "tokenizer.json").unlink()
+    assert_refused(folder, "there is no tokenizer.json in it")
+
+
+def test_tokenizer_of_another_model_is_refused(folder):
+    _, tokenizer = load_classifier(str(folder))
+    tokenizer.add_tokens(["more", "words"])
+    tokenizer.save_pretrained(folder)
+    assert_refused(folder, "expected a tokenizer of at most vocab_size=", "another model")
+
+
+def test_save_and_load_keep_every_bit_for_three_generations(folder, tmp_path):
+    first, tokenizer = load_classifier(str(folder))
+    model = first
+    for generation in range(3):
+        model.save_pretrained(tmp_path / str(generation))
+        tokenizer.save_pretrained(tmp_path / str(generation))
+        model, tokenizer = load_classifier(str(tmp_path / str(generation)))
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(tensor, model.state_dict()[name]), name
+    names = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"]
+    for name in names:
+        assert (tmp_path / "0" / name).read_bytes() == (tmp_path / "2" / name).read_bytes(), name

@@ -1,0 +1,213 @@
+import json
+
+import pytest
+import torch
+from models import masked_batch, small_classifier
+from processes import run_python
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel, AutoModelForSequenceClassification
+
+from hf_attn import HfAttnForSequenceClassification, HfAttnTokenizer
+
+TEXTS = ["oil prices rose", "the bank cut rates", "wheat and oil exports fell"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A saved classifier and its tokenizer, and what they answer here."""
+    path = tmp_path_factory.mktemp("model")
+    tokenizer = HfAttnTokenizer.train_from_iterator(TEXTS)
+    model = small_classifier(
+        dtype=torch.float32, vocab_size=len(tokenizer), id2label={0: "a", 1: "b", 2: "c"}
+    )
+    model.save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    inputs = tokenizer(TEXTS, padding=True, return_tensors="pt")
+    outputs = model(**inputs, output_contributions=True)
+    save_file(
+        {
+            "logits": outputs.logits.detach().clone(),
+            "pooled": model.model(**inputs).pooler_output.detach().clone(),
+            "contributions": outputs.contributions.detach().clone(),
+            "empty": model.score.bias.detach().clone(),
+        },
+        path / "expected.safetensors",
+    )
+    (path / "texts.json").write_text(json.dumps(TEXTS))
+    return path
+
+
+LOAD_AND_COMPARE = """
+    import json, sys, torch
+    from pathlib import Path
+    from safetensors.torch import load_file
+    {imports}
+
+    folder = Path(sys.argv[1])
+    expected = load_file(folder / "expected.safetensors")
+    config = transformers.AutoConfig.from_pretrained(folder, **{trust})
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(folder, **{trust})
+    base = transformers.AutoModel.from_pretrained(folder, **{trust})
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **{trust})
+    inputs = tokenizer(
+        json.loads((folder / "texts.json").read_text()), padding=True, return_tensors="pt"
+    )
+    outputs = model(**inputs, output_contributions=True)
+    assert torch.equal(outputs.logits, expected["logits"])
+    assert torch.equal(outputs.contributions, expected["contributions"])
+    torch.testing.assert_close(
+        base(**inputs).pooler_output, expected["pooled"], rtol=0, atol=1e-6
+    )
+    assert [type(part).__name__ for part in (config, model, base, tokenizer)] == [
+        "HfAttnConfig", "HfAttnForSequenceClassification", "HfAttnModel", "HfAttnTokenizer"
+    ]
+    print(type(model).__module__)
+"""
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import hf_attn, transformers",
+        "import transformers, hf_attn",
+        "import transformers; transformers.AutoConfig; import hf_attn",
+        "import transformers; transformers.AutoTokenizer; import hf_attn",
+        "import hf_attn, transformers; transformers.AutoTokenizer",
+        "import transformers; transformers.AutoModel; import hf_attn.modeling_hf_attn",
+        "from hf_attn import HfAttnTokenizer; import transformers",
+    ],
+)
+def test_auto_classes_load_whatever_is_imported_first(imports, folder):
+    code = LOAD_AND_COMPARE.replace("{imports}", imports).replace("{trust}", "{}")
+    assert run_python(code, folder) == "hf_attn.modeling_hf_attn\n"
+
+
+def test_importing_the_package_imports_neither_transformers_nor_torch():
+    printed = run_python("""
+        import sys
+        import hf_attn
+        print(sorted({"transformers", "torch", "datasets", "numpy"} & set(sys.modules)))
+    """)
+    assert printed == "[]\n"
+
+
+def test_auto_config_alone_is_registered_without_models():
+    printed = run_python("""
+        import sys
+        import hf_attn
+        from transformers import AutoConfig
+        print(AutoConfig.for_model("hf_attn").model_type, "hf_attn.modeling_hf_attn" in sys.modules)
+    """)
+    assert printed == "hf_attn False\n"
+
+
+def test_package_names_are_listed_and_resolve():
+    printed = run_python("""
+        import hf_attn
+        assert set(hf_attn.__all__) == set(dir(hf_attn))
+        for name in hf_attn.__all__:
+            getattr(hf_attn, name)
+        try:
+            hf_attn.HfAttnConfg
+        except AttributeError as error:
+            print(error)
+    """)
+    assert printed == "module 'hf_attn' has no attribute 'HfAttnConfg'\n"
+
+
+def test_pipeline_answers_in_a_fresh_process(folder):
+    printed = run_python(
+        """
+        import json, sys, torch
+        from pathlib import Path
+        import hf_attn
+        from safetensors.torch import load_file
+        from transformers import pipeline
+
+        folder = Path(sys.argv[1])
+        expected = load_file(folder / "expected.safetensors")
+        classify = pipeline("text-classification", model=str(folder), top_k=None)
+        texts = json.loads((folder / "texts.json").read_text())
+        texts.append("")
+        answers = [*classify(texts), *classify(texts, batch_size=4), *classify("")]
+        rows = torch.cat([expected["logits"], expected["empty"][None]])
+        rows = torch.cat([rows, rows, expected["empty"][None]])
+        for answer, row in zip(answers, rows.softmax(-1), strict=True):
+            scores = {part["label"]: part["score"] for part in answer}
+            for label, score in zip("abc", row.tolist(), strict=True):
+                assert abs(scores[label] - score) < 1e-6, (scores, row)
+        print("answered")
+        """,
+        folder,
+    )
+    assert printed.endswith("answered\n")
+
+
+def test_saving_copies_the_three_files_the_hub_runs(folder):
+    assert {path.name for path in folder.glob("*.py")} == {
+        "configuration_hf_attn.py",
+        "modeling_hf_attn.py",
+        "tokenization_hf_attn.py",
+    }
+
+
+def test_copied_code_loads_without_the_package(folder):
+    code = LOAD_AND_COMPARE.replace("{trust}", "{'trust_remote_code': True}")
+    printed = run_python(
+        code.replace("{imports}", "import transformers"), folder, without_package=True
+    )
+    assert printed.startswith("transformers_modules.")
+
+
+def test_copied_code_needs_trust_without_the_package(folder):
+    printed = run_python(
+        """
+        import sys
+        from transformers import AutoConfig
+        try:
+            AutoConfig.from_pretrained(sys.argv[1], trust_remote_code=False)
+        except ValueError as error:
+            print(error)
+        """,
+        folder,
+        without_package=True,
+    )
+    assert "trust_remote_code=True" in printed
+
+
+def test_copied_code_saves_itself_again(folder, tmp_path):
+    run_python(
+        """
+        import sys
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+        for auto in (AutoModelForSequenceClassification, AutoTokenizer):
+            part = auto.from_pretrained(sys.argv[1], trust_remote_code=True)
+            part.save_pretrained(sys.argv[2])
+        """,
+        folder,
+        tmp_path,
+        without_package=True,
+    )
+    saved = HfAttnForSequenceClassification.from_pretrained(tmp_path)
+    expected = load_file(folder / "expected.safetensors")
+    inputs = HfAttnTokenizer.from_pretrained(tmp_path)(TEXTS, padding=True, return_tensors="pt")
+    assert torch.equal(saved(**inputs).logits, expected["logits"])
+    assert len(list(tmp_path.glob("*.py"))) == 3
+
+
+def test_package_wins_over_the_copied_code(folder):
+    code = LOAD_AND_COMPARE.replace("{trust}", "{'trust_remote_code': True}")
+    printed = run_python(code.replace("{imports}", "import hf_attn, transformers"), folder)
+    assert printed == "hf_attn.modeling_hf_attn\n"
+
+
+def test_checkpoint_of_one_class_loads_into_the_other(tmp_path):
+    model, batch = small_classifier(), masked_batch()
+    model.save_pretrained(tmp_path / "classifier")
+    base = AutoModel.from_pretrained(tmp_path / "classifier")
+    expected = model.model(**batch).last_hidden_state
+    assert torch.equal(base(**batch).last_hidden_state, expected)
+    base.save_pretrained(tmp_path / "base")
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "base", num_labels=3)
+    assert torch.equal(again.model(**batch).last_hidden_state, expected)
+    assert again.score.bias.abs().sum() == again.score.reference.abs().sum() == 0

@@ -1,0 +1,326 @@
+"""Training: what it gives, that it repeats and resumes to the bit, and what stops it."""
+
+import errno
+import json
+import math
+from itertools import chain
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from trained import TINY, WORDS, keyword_data
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback
+
+from hf_attn import HfAttnForSequenceClassification, InputError, train
+from hf_attn.batching import TokenizedTexts
+from hf_attn.training import mean_token_feature
+
+
+def weights(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def assert_same_weights(first, second):
+    first, second = weights(first), weights(second)
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
+
+
+def test_train_learns_keywords_and_saves_what_auto_classes_load(tmp_path):
+    run = train(keyword_data(), tmp_path / "m", **{**TINY, "num_train_epochs": 12})
+    assert run.record["metrics"]["test"]["accuracy"] == 1.0
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "m")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "m")
+    batch = tokenizer(["wheat harvest", "crude oil of opec"], padding=True, return_tensors="pt")
+    with torch.no_grad():
+        logits = model(**batch).logits
+        assert torch.equal(logits, run.model(**batch.to(run.model.device)).logits.cpu())
+    assert [model.config.id2label[i] for i in logits.argmax(-1).tolist()] == ["farm", "oil"]
+
+
+def test_train_record_says_what_was_trained_and_how_well(tmp_path):
+    run = train(keyword_data(), tmp_path / "m", **TINY, seed=7)
+    record = json.loads((tmp_path / "m" / "run.json").read_text())
+    assert record == json.loads(json.dumps(run.record, default=str))
+    assert record["data"]["texts"] == {"train": 120, "validation": 40, "test": 40}
+    assert record["data"]["labels"] == ["farm", "oil"]
+    assert record["seed"] == 7
+    assert record["baseline"]["test"]["accuracy"] == 0.5
+    assert len(record["epochs"]) == 3
+    assert {"loss", "eval_loss", "eval_accuracy"} <= record["epochs"][0].keys()
+    assert record["best_epoch"] in (1.0, 2.0, 3.0)
+    assert record["sizes"]["parameters"] == sum(p.numel() for p in run.model.parameters())
+    assert record["versions"]["torch"] == torch.__version__
+    assert record["seconds"]["total"] >= record["seconds"]["train"] > 0
+
+
+def test_train_twice_gives_the_same_bits(tmp_path):
+    for name in ("a", "b"):
+        train(keyword_data(), tmp_path / name, **TINY)
+    assert_same_weights(tmp_path / "a", tmp_path / "b")
+    tokenizers = [(tmp_path / name / "tokenizer.json").read_bytes() for name in ("a", "b")]
+    assert tokenizers[0] == tokenizers[1]
+
+
+def test_train_with_another_seed_gives_other_weights(tmp_path):
+    for seed in (0, 1):
+        train(keyword_data(), tmp_path / str(seed), **TINY, seed=seed)
+    first, second = weights(tmp_path / "0"), weights(tmp_path / "1")
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+
+
+class StopAt(TrainerCallback):
+    """Breaks the run off as a lost machine would, at a step."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            raise ConnectionAbortedError(errno.ECONNABORTED, "the machine is gone")
+
+
+# 120 texts in batches of 32 are 4 steps an epoch: broken off between two checkpoints, with one
+# at the end of an epoch, and in the middle of one.
+@pytest.mark.parametrize("saves", [{}, {"save_steps": 3, "eval_steps": 3}], ids=["epoch", "step"])
+def test_resumed_run_equals_an_uninterrupted_one(tmp_path, saves):
+    options = {**TINY, "token_dropout": 0.3, "attention_dropout": 0.1, "embedding_dropout": 0.1}
+    if saves:
+        options |= {**saves, "save_strategy": "steps", "eval_strategy": "steps"}
+    train(keyword_data(), tmp_path / "whole", **options)
+    with pytest.raises(InputError, match="the machine is gone"):
+        train(keyword_data(), tmp_path / "cut", **options, callbacks=[StopAt(7)])
+    assert not (tmp_path / "cut" / "model.safetensors").exists()
+    train(keyword_data(), tmp_path / "cut", **options, resume_from_checkpoint="True")
+    assert_same_weights(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_resume_without_a_checkpoint_says_so(tmp_path):
+    with pytest.raises(InputError, match="expected a checkpoint to resume from, found none"):
+        train(keyword_data(), tmp_path / "m", **TINY, resume_from_checkpoint="True")
+    with pytest.raises(InputError, match="expected a checkpoint to resume from, got a folder"):
+        train(keyword_data(), tmp_path / "m", **TINY, resume_from_checkpoint=str(tmp_path))
+
+
+def test_reference_is_the_mean_feature_of_the_training_tokens(tmp_path):
+    data = keyword_data()
+    run = train(data, tmp_path / "m", **TINY, ngram_buckets=16)
+    features = []
+    for text in data["train"]["text"]:
+        batch = run.tokenizer(text, return_tensors="pt").to(run.model.device)
+        outputs = run.model.model(**batch, output_hidden_states=True)
+        features.append(outputs.hidden_states[0][0])
+    expected = torch.cat(features).double().mean(0).float()
+    torch.testing.assert_close(run.model.score.reference, expected)
+
+
+def test_mean_token_feature_counts_each_occurrence(tmp_path):
+    model = train(keyword_data(), tmp_path / "m", **TINY).model
+    with torch.no_grad():
+        model.model.embeddings.embed_tokens.weight[3:6] = torch.eye(8)[:3]
+    texts = TokenizedTexts(np.array([3, 3, 3, 4, 5], np.int32), np.array([4, 0, 1]), None, 0)
+    expected = torch.tensor([0.6, 0.2, 0.2, 0, 0, 0, 0, 0]) * math.sqrt(8)
+    torch.testing.assert_close(mean_token_feature(model, texts).cpu(), expected)
+
+
+def with_labels(make_label, feature=None):
+    data = keyword_data().map(lambda row: {"y": make_label(row["text"])}, remove_columns="label")
+    return data if feature is None else data.cast_column("y", feature)
+
+
+def test_train_on_several_labels_sets_the_problem_type(tmp_path):
+    def topics(text):
+        return [name for name, words in WORDS.items() if set(words) & set(text.split())]
+
+    run = train(with_labels(topics), tmp_path / "m", **{**TINY, "num_train_epochs": 16})
+    assert run.model.config.problem_type == "multi_label_classification"
+    assert run.record["metrics"]["test"].keys() == {"micro_f1", "macro_f1", "precision_at_1"}
+    assert run.record["metrics"]["test"]["precision_at_1"] == 1.0
+
+
+def test_train_on_numbers_is_a_regression(tmp_path):
+    data = with_labels(lambda text: float("wheat" in text) - float("crude" in text))
+    run = train(data, tmp_path / "m", **{**TINY, "num_train_epochs": 8})
+    assert run.model.config.problem_type == "regression"
+    assert run.model.config.num_labels == 1
+    assert run.record["metrics"]["test"]["pearson"] > 0.5
+    assert run.record["baseline"]["test"]["pearson"] == 0
+
+
+def test_train_without_validation_keeps_the_last_epoch(tmp_path):
+    data = datasets.DatasetDict(train=keyword_data()["train"])
+    run = train(data, tmp_path / "m", **TINY, validation_size=0)
+    assert run.record["metrics"] == {}
+    assert len(run.record["epochs"]) == 3
+
+
+def test_early_stopping_ends_a_run_without_progress(tmp_path):
+    options = {**TINY, "num_train_epochs": 30, "early_stopping_patience": 2}
+    run = train(keyword_data(), tmp_path / "m", **options)
+    assert len(run.record["epochs"]) < 30
+    best = max(epoch["eval_accuracy"] for epoch in run.record["epochs"])
+    assert run.record["metrics"]["validation"]["accuracy"] == best
+
+
+def test_fine_tuning_with_the_same_labels_starts_from_the_saved_weights(tmp_path):
+    first = train(keyword_data(), tmp_path / "a", **TINY)
+    data = keyword_data()
+    second = train(data, tmp_path / "b", model=str(tmp_path / "a"), max_steps=1, learning_rate=0.0)
+    assert second.tokenizer.get_vocab() == first.tokenizer.get_vocab()
+    batch = first.tokenizer("wheat in april", return_tensors="pt")
+    torch.testing.assert_close(
+        second.model.cpu()(**batch).logits, first.model.cpu()(**batch).logits
+    )
+
+
+def test_fine_tuning_on_some_of_the_labels_keeps_the_models_order(tmp_path):
+    train(keyword_data(), tmp_path / "a", **TINY)
+    data = keyword_data().map(lambda row: {"label": row["label"].replace("farm", "grain")})
+    train(data, tmp_path / "b", **TINY)
+    run = train(keyword_data(), tmp_path / "c", **TINY, model=str(tmp_path / "b"))
+    assert run.model.config.class_names == ["farm", "oil"]
+    back = train(data, tmp_path / "d", **TINY, model=str(tmp_path / "b"))
+    assert back.model.config.class_names == ["grain", "oil"]
+
+
+def test_fine_tuning_with_new_labels_keeps_the_body_and_starts_a_head(tmp_path):
+    first = train(keyword_data(), tmp_path / "a", **TINY)
+    renamed = keyword_data().map(lambda row: {"label": {"oil": "x", "farm": "y"}[row["label"]]})
+    run = train(renamed, tmp_path / "b", model=str(tmp_path / "a"), max_steps=1, learning_rate=0.0)
+    for name, tensor in first.model.model.state_dict().items():
+        assert torch.equal(tensor, run.model.model.state_dict()[name]), name
+    assert not torch.equal(first.model.score.out_proj.weight, run.model.score.out_proj.weight)
+    assert run.model.config.class_names == ["x", "y"]
+
+
+def test_lora_trains_attention_and_head_and_saves_a_plain_model(tmp_path):
+    pytest.importorskip("peft")
+    first = train(keyword_data(), tmp_path / "a", **TINY)
+    run = train(keyword_data(), tmp_path / "b", **TINY, model=str(tmp_path / "a"), lora_rank=2)
+    assert type(run.model) is HfAttnForSequenceClassification
+    before, after = first.model.state_dict(), weights(tmp_path / "b")
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not torch.equal(before[name].cpu(), after[name])}
+    assert "model.attention.q_proj.weight" in changed
+    assert "score.out_proj.weight" in changed
+    assert "model.embeddings.embed_tokens.weight" not in changed
+
+
+def test_word_vectors_become_the_first_embeddings(tmp_path):
+    vectors = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
+    lines = [
+        f"{word} " + " ".join(map(str, row))
+        for word, row in zip(["crude", "wheat", "said", "unheard"], vectors, strict=True)
+    ]
+    (tmp_path / "some.vec").write_text("4 6\n" + "\n".join(lines) + "\n")
+    run = train(
+        keyword_data(), tmp_path / "m", **{**TINY, "learning_rate": 0.0},
+        embeddings=str(tmp_path / "some.vec"), max_steps=1,
+    )  # fmt: skip
+    table = run.model.model.embeddings.embed_tokens.weight.detach().cpu().numpy()
+    ids = run.tokenizer.convert_tokens_to_ids(["crude", "wheat", "said"])
+    centered = vectors[:3] - vectors[:3].mean(0)
+    np.testing.assert_allclose(
+        table[ids][:, :6] / table[ids].std(), centered / np.pad(centered, ((0, 0), (0, 2))).std(),
+        rtol=1e-4, atol=1e-5,
+    )  # fmt: skip
+    assert (table[ids][:, 6:] == 0).all()
+    assert (table[run.tokenizer.pad_token_id] == 0).all()
+
+
+def test_token_vectors_of_a_model_become_the_first_embeddings(tmp_path):
+    source = train(keyword_data(), tmp_path / "a", **TINY)
+    run = train(
+        keyword_data(), tmp_path / "b", **{**TINY, "learning_rate": 0.0, "hidden_size": 4},
+        embeddings=str(tmp_path / "a"), max_steps=1,
+    )  # fmt: skip
+    ours, theirs = (
+        r.model.model.embeddings.embed_tokens.weight.detach().cpu().double()[3:]
+        for r in (run, source)
+    )
+    theirs = theirs - theirs.mean(0)
+    # The four main components are kept: distances shrink to those of the best rank-4 picture.
+    u, s, _ = torch.linalg.svd(theirs, full_matrices=False)
+    expected = torch.cdist(u[:, :4] * s[:4], u[:, :4] * s[:4])
+    actual = torch.cdist(ours, ours)
+    torch.testing.assert_close(
+        actual / actual.max(), expected / expected.max(), rtol=1e-3, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("4 2\ncrude 1 2\nwheat 1\n", r"line 3: expected a word and 2 numbers, got 1"),
+        ("crude a b\n", r"line 1: expected a word and numbers in UTF-8"),
+        ("nothing 1 2\n", r"expected vectors of some of the \d+ tokens, found none"),
+    ],
+)
+def test_broken_word_vectors_name_the_line(tmp_path, text, message):
+    (tmp_path / "broken.vec").write_text(text)
+    with pytest.raises(InputError, match=message):
+        train(keyword_data(), tmp_path / "m", **TINY, embeddings=str(tmp_path / "broken.vec"))
+
+
+def test_texts_that_are_cut_are_counted_and_said(tmp_path, caplog):
+    run = train(keyword_data(), tmp_path / "m", **TINY, max_length=4)
+    cut = sum(len(text.split()) > 4 for text in keyword_data()["train"]["text"])
+    assert run.record["data"]["texts_cut"]["train"] == cut > 0
+    assert f"{cut} of 120 texts of train were cut at 4 tokens" in caplog.text
+
+
+def test_an_existing_fast_tokenizer_is_used_as_it_is(tmp_path):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    vocab = {
+        "<pad>": 0,
+        "<unk>": 1,
+        **{word: i for i, word in enumerate(chain(*WORDS.values()), 2)},
+    }
+    backend = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="<pad>", unk_token="<unk>",
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    )  # fmt: skip
+    tokenizer.save_pretrained(tmp_path / "t")
+    run = train(keyword_data(), tmp_path / "m", **TINY, tokenizer=str(tmp_path / "t"))
+    assert run.record["metrics"]["test"]["accuracy"] == 1.0
+    saved = AutoTokenizer.from_pretrained(tmp_path / "m")
+    assert saved.get_vocab() == vocab
+    AutoModelForSequenceClassification.from_pretrained(tmp_path / "m")(
+        **saved("wheat corn", return_tensors="pt")
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"hiden_size": 8}, r"Unknown option: 'hiden_size' .* Did you mean 'hidden_size'\?"),
+        ({"classifier_pooling": "max"}, "classifier_pooling"),
+        ({"token_dropout": 1.0}, r"token_dropout must be in \[0, 1\), got 1.0"),
+        ({"algorithm": "wrod"}, "word"),
+        ({"train_fraction": 0.0}, r"train_fraction must be in \(0, 1\], got 0.0"),
+        ({"eval_strategy": "sometimes"}, "sometimes"),
+        ({"model": "x", "embeddings": "y"}, "brings its own tokenizer and embeddings"),
+    ],
+)
+def test_train_refuses_options_it_cannot_use(tmp_path, options, message):
+    with pytest.raises(InputError, match=message):
+        train(keyword_data(), tmp_path / "m", **{**TINY, **options})
+
+
+def test_train_does_not_overwrite_a_model_unasked(tmp_path):
+    train(keyword_data(), tmp_path / "m", **TINY)
+    with pytest.raises(InputError, match="holds a model or its checkpoints"):
+        train(keyword_data(), tmp_path / "m", **TINY)
+    train(keyword_data(), tmp_path / "m", **TINY, overwrite=True)
+
+
+def test_train_fraction_takes_part_of_the_training_texts(tmp_path):
+    run = train(keyword_data(), tmp_path / "m", **TINY, train_fraction=0.5)
+    assert run.record["data"]["texts"] == {"train": 60, "validation": 40, "test": 40}

@@ -1,0 +1,30 @@
+"""A classifier trained once for the tests that need a saved one, and the texts it learned from."""
+
+import random
+
+import datasets
+
+WORDS = {"oil": ["crude", "barrel", "opec"], "farm": ["wheat", "corn", "harvest"]}
+TINY = {"hidden_size": 8, "head_dim": 4, "num_train_epochs": 3, "learning_rate": 1e-2}
+
+
+def keyword_texts(count, seed=0):
+    """Texts of two topics that a keyword tells apart, and fillers that say nothing."""
+    draw = random.Random(seed)
+    fillers = ["the", "of", "market", "said", "in", "april"]
+    rows = {"text": [], "label": []}
+    for index in range(count):
+        label = sorted(WORDS)[index % 2]
+        words = draw.choices(fillers, k=draw.randint(1, 12)) + draw.choices(WORDS[label], k=2)
+        draw.shuffle(words)
+        rows["text"].append(" ".join(words))
+        rows["label"].append(label)
+    return rows
+
+
+def keyword_data():
+    return datasets.DatasetDict(
+        train=datasets.Dataset.from_dict(keyword_texts(120)),
+        validation=datasets.Dataset.from_dict(keyword_texts(40, seed=1)),
+        test=datasets.Dataset.from_dict(keyword_texts(40, seed=2)),
+    )
