@@ -96,6 +96,7 @@ class HfAttnTrainingArguments(TrainingArguments):
     )
     early_stopping_patience: int = _setting(5, "evaluations without progress before it stops")
     remove_unused_columns: bool = _setting(False, "batches hold only what the model takes")
+    ddp_find_unused_parameters: bool | None = _setting(False, "every parameter is always used")
     disable_tqdm: bool | None = _setting(None, "progress bar; by default on a terminal only")
     dataloader_pin_memory: bool = field(
         default_factory=torch.accelerator.is_available,
@@ -104,13 +105,15 @@ class HfAttnTrainingArguments(TrainingArguments):
     overwrite: bool = _setting(False, "whether a model in the output folder may be replaced")
 
     def __post_init__(self) -> None:
-        """Shows the progress bar to people only, and wants a folder."""
+        """Shows the bar to people only, does without an accelerator, and wants a folder."""
         if self.output_dir is None:
             raise ValueError(
                 "Expected a folder to save the model in, got no output_dir. Add --output-dir MODEL."
             )
         if self.disable_tqdm is None:
             self.disable_tqdm = not sys.stderr.isatty()
+        if not torch.accelerator.is_available():
+            self.use_cpu = True  # or transformers refuses bf16, and several processes
         super().__post_init__()
 
 

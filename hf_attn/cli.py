@@ -52,11 +52,13 @@ BatchSize = Annotated[int, typer.Option(min=1, help="Texts at once.")]
 @app.command(context_settings=_PASS_ON)
 def train(context: typer.Context) -> None:
     """Train a classifier: hf-attn train DATA --output-dir MODEL. Flags: hf-attn train --help."""
+    from accelerate import PartialState
+
     from .arguments import settings_from_flags
     from .training import run_training
 
     run = run_training(settings_from_flags(context.args, "hf-attn train"))
-    if _is_main_process():
+    if PartialState().is_main_process:
         console = Console()
         _print_run(console, run)
         console.print(f"Saved in {run.output_dir}. Next: hf-attn predict {run.output_dir} -")
@@ -137,7 +139,7 @@ def demo(context: typer.Context) -> None:
     for text, prediction in zip(
         _DEMO_TEXTS, predict_texts(_DEMO_TEXTS, run.model, run.tokenizer), strict=True
     ):
-        console.print(f"{prediction.label:>10} {prediction.score:6.1%}  {text}")
+        console.print(f"{prediction.label:>10} {prediction.score:6.1%}  {text}", soft_wrap=True)
     console.print(
         f"\nThe model is in {run.output_dir}. What to type next:\n"
         f'  hf-attn predict {run.output_dir} "the bank of england raised interest rates"\n'
@@ -209,10 +211,6 @@ def _score_table(title: str, scores: dict[str, float], baseline: dict[str, float
 
 def _number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
-
-
-def _is_main_process() -> bool:
-    return int(os.environ.get("RANK", "0")) == 0
 
 
 def main() -> None:
