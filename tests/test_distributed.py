@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from trained import TINY, keyword_data, keyword_texts
 
 from hf_attn import train
-from trained import TINY, keyword_data, keyword_texts
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "train.py"
 
