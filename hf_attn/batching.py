@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     import datasets
     from numpy.typing import NDArray
     from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
 
 _TEXTS_AT_ONCE = 4096
 # Batches that are sorted by length together: enough to pad little, few enough to stay random.
@@ -69,6 +72,11 @@ class TokenizedTexts(Dataset[dict[str, torch.Tensor]]):
             lengths.extend(map(len, encoded["input_ids"]))
             ids.extend(np.asarray(row, dtype=np.int32) for row in encoded["input_ids"])
             num_truncated += sum(bool(row.overflowing) for row in encoded.encodings or ())
+        if num_truncated:
+            logger.warning(
+                "%d of %d texts were cut at %d tokens, where the tokenizer's model_max_length "
+                "(--max-length of training) is", num_truncated, len(texts), tokenizer.model_max_length,
+            )  # fmt: skip
         return cls(
             np.concatenate(ids) if ids else np.empty(0, np.int32),
             np.asarray(lengths, dtype=np.int64),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Sequence
@@ -42,8 +41,6 @@ from .modeling_hf_attn import HfAttnForSequenceClassification
 from .run_record import make_record, write_record
 from .saving import check_output_folder, checkpoint_to_resume, staged, writing_to
 from .starting_point import add_lora, build_starting_point
-
-logger = logging.getLogger(__name__)
 
 # The default length of a run: passes over a large data set, steps on a small one.
 _LEAST_EPOCHS = 4
@@ -110,7 +107,6 @@ def run_training(settings: Settings, callbacks: Sequence[TrainerCallback] = ()) 
     set_seed(arguments.seed)
     model, tokenizer = build_starting_point(model_arguments, data["train"])
     texts = {name: TokenizedTexts.from_dataset(split, tokenizer) for name, split in data.items()}
-    _warn_of_cut_texts(texts, tokenizer.model_max_length)
 
     trainer = _build_trainer(model, tokenizer, texts, settings, callbacks)
     train_started = time.perf_counter()
@@ -217,15 +213,6 @@ def _load_data(
     if fraction < 1:
         data["train"] = take_fraction(data["train"], fraction, seed)
     return data
-
-
-def _warn_of_cut_texts(texts: dict[str, TokenizedTexts], max_length: int) -> None:
-    for name, split in texts.items():
-        if split.num_truncated:
-            logger.warning(
-                "%d of %d texts of %s were cut at %d tokens; --max-length sets where",
-                split.num_truncated, len(split), name, max_length,
-            )  # fmt: skip
 
 
 @torch.no_grad()

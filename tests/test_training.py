@@ -269,7 +269,7 @@ def test_texts_that_are_cut_are_counted_and_said(tmp_path, caplog):
     run = train(keyword_data(), tmp_path / "m", **TINY, max_length=4)
     cut = sum(len(text.split()) > 4 for text in keyword_data()["train"]["text"])
     assert run.record["data"]["texts_cut"]["train"] == cut > 0
-    assert f"{cut} of 120 texts of train were cut at 4 tokens" in caplog.text
+    assert f"{cut} of 120 texts were cut at 4 tokens" in caplog.text
 
 
 def test_an_existing_fast_tokenizer_is_used_as_it_is(tmp_path):
