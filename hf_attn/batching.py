@@ -74,8 +74,8 @@ class TokenizedTexts(Dataset[dict[str, torch.Tensor]]):
             num_truncated += sum(bool(row.overflowing) for row in encoded.encodings or ())
         if num_truncated:
             logger.warning(
-                "%d of %d texts were cut at %d tokens, where the tokenizer's model_max_length "
-                "(--max-length of training) is", num_truncated, len(texts), tokenizer.model_max_length,
+                "%d of %d texts were cut at %d tokens, the tokenizer's model_max_length",
+                num_truncated, len(texts), tokenizer.model_max_length,
             )  # fmt: skip
         return cls(
             np.concatenate(ids) if ids else np.empty(0, np.int32),
