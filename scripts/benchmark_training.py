@@ -22,26 +22,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar
 
 import datasets
 import torch
 import transformers
-from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
-from torch.optim.lr_scheduler import LambdaLR
+from bare_loop import time_bare_loop
 
-from hf_attn import HfAttnForSequenceClassification, load_text_dataset, train
-from hf_attn.arguments import HfAttnTrainingArguments, settings_from_options
-from hf_attn.batching import LengthGroupedSampler, TokenizedTexts
-from hf_attn.labels import ProblemType
-from hf_attn.metrics import score_logits
-from hf_attn.starting_point import build_starting_point
+from hf_attn import train
 
 MEGABYTE = 10**6
 HELP_RUNS = 5
 FRACTIONS = (0.1, 1.0)
-FORMATS = {"share": "{:.2%}", "seconds": "{:.2f} s", "MB": "{:.2f} MB", "ratio": "{:.3f}"}
+FORMATS = {"share": "{:.2%}", "seconds": "{:.2f} s", "MB": "{:.4g} MB", "ratio": "{:.3f}"}
 COMMAND = Path(sysconfig.get_path("scripts")) / "hf-attn"
 # Prints the peak memory of a command. A process of its own, as a child's peak counts from its
 # parent's memory at the start, and that of several children is the largest.
@@ -214,8 +207,8 @@ def measure_accuracy(setup: Setup) -> list[Figure]:
 def measure_fine_tuning(setup: Setup) -> list[Figure]:
     """Scores R52 with few and with all texts, from an R8 model of the same seed and from scratch.
 
-    R8's training texts are among those of R52, so the R8 model has seen labelled texts of eight
-    classes that are not in the 10 %; its test texts it has not.
+    R8 is the part of R52 with its eight largest classes, in the same split. So the R8 model knows
+    most training and validation texts of R52 with their classes even where it then gets 10 %.
     """
     figures = []
     for fraction in FRACTIONS:
@@ -224,14 +217,9 @@ def measure_fine_tuning(setup: Setup) -> list[Figure]:
             for seed in setup.seeds:
                 setup.train_r8(seed)
                 options = {"model": str(setup.folder / f"r8-{seed}")} if start == "r8" else {}
-                records[seed] = setup.train(
-                    f"r52-{fraction}-{start}-{seed}",
-                    "r52",
-                    seed,
-                    train_fraction=fraction,
-                    **options,
-                )
-            begun = "from an R8 model" if start == "r8" else "from scratch"
+                name = f"r52-{fraction}-{start}-{seed}"
+                records[seed] = setup.train(name, "r52", seed, train_fraction=fraction, **options)
+            begun = "from a model of all R8 texts" if start == "r8" else "from scratch"
             what = f"R52, {fraction:.0%} of its training texts, {begun}"
             figures += score_figures(f"r52_{round(fraction * 100)}_{start}", what, records)
     return figures
@@ -351,127 +339,6 @@ def in_fresh_process(function: Callable[..., _Value], *args: Any, **kwargs: Any)
         return pool.submit(function, *args, **kwargs).result()
 
 
-class Start(NamedTuple):
-    """What a run begins with; `validation` is longest first, or None not to evaluate."""
-
-    model: HfAttnForSequenceClassification
-    train: TokenizedTexts
-    validation: TokenizedTexts | None
-    arguments: HfAttnTrainingArguments
-
-
-def time_bare_loop(dataset: Any, epochs: int, **options: Any) -> float:
-    """Gives the seconds of the bare loop from where `Trainer.train` begins."""
-    start = make_start(dataset, **options)
-    started = time.perf_counter()
-    run_bare_loop(start, epochs)
-    return time.perf_counter() - started
-
-
-def make_start(dataset: Any, **options: Any) -> Start:
-    """Gives what `hf_attn.train` starts from with these options."""
-    datasets.disable_progress_bars()
-    _, model_arguments, arguments = settings_from_options(
-        {**options, "dataset": dataset, "output_dir": tempfile.gettempdir()}
-    )
-    data = load_text_dataset(dataset, seed=arguments.seed)
-    transformers.set_seed(arguments.seed)
-    model, tokenizer = build_starting_point(model_arguments, data["train"])
-    validation = None
-    if arguments.eval_strategy != "no":
-        texts = TokenizedTexts.from_dataset(data["validation"], tokenizer)
-        validation, _ = texts.sorted_by_length()
-    return Start(
-        model, TokenizedTexts.from_dataset(data["train"], tokenizer), validation, arguments
-    )
-
-
-def run_bare_loop(start: Start, epochs: int) -> list[dict[str, float]]:
-    """Trains as Trainer does with these settings, written out in plain PyTorch.
-
-    Args:
-        start: What to begin with; the model is trained in place.
-        epochs: Passes to make; the learning rate goes down over those in the arguments.
-
-    Returns:
-        The mean loss of each epoch, with the scores on the validation texts.
-    """
-    model, texts, validation, arguments = start
-    model.to(arguments.device)
-    sampler = LengthGroupedSampler(texts.lengths, arguments.train_batch_size, arguments.seed)
-    steps = -(-len(texts) // arguments.train_batch_size)
-    optimizer = make_optimizer(model, arguments)
-    schedule = make_schedule(optimizer, arguments, steps)
-    history = []
-    for epoch in range(epochs):
-        model.train()
-        sampler.set_epoch(epoch)
-        total = torch.zeros((), device=arguments.device)
-        for rows in torch.tensor(list(sampler)).split(arguments.train_batch_size):
-            loss = model(**batch_of(texts, rows, arguments.device)).loss
-            loss.backward()
-            clip_grad_norm_(model.parameters(), arguments.max_grad_norm)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
-            total += loss.detach()
-        scores = {} if validation is None else evaluate_bare(model, validation, arguments)
-        history.append({"loss": total.item() / steps, **scores})
-    return history
-
-
-def make_optimizer(
-    model: HfAttnForSequenceClassification, arguments: HfAttnTrainingArguments
-) -> torch.optim.AdamW:
-    """Gives fused AdamW in Trainer's two groups of parameters: biases are not decayed."""
-    groups: list[dict[str, Any]] = [
-        {"params": [], "weight_decay": arguments.weight_decay},
-        {"params": [], "weight_decay": 0.0},
-    ]
-    for name, parameter in model.named_parameters():
-        groups["bias" in name]["params"].append(parameter)
-    betas = (arguments.adam_beta1, arguments.adam_beta2)
-    return torch.optim.AdamW(
-        groups, lr=arguments.learning_rate, betas=betas, eps=arguments.adam_epsilon, fused=True
-    )
-
-
-def make_schedule(
-    optimizer: torch.optim.Optimizer, arguments: HfAttnTrainingArguments, steps_per_epoch: int
-) -> LambdaLR:
-    """Gives the learning rate's way up to its peak and down to 0, both linear."""
-    steps = int(steps_per_epoch * arguments.num_train_epochs)
-    warmup = arguments.get_warmup_steps(steps)
-
-    def share_of_peak(step: int) -> float:
-        return step / warmup if step < warmup else (steps - step) / max(steps - warmup, 1)
-
-    return LambdaLR(optimizer, share_of_peak)
-
-
-def batch_of(texts: TokenizedTexts, rows: Any, device: torch.device) -> dict[str, Tensor]:
-    """Gives the texts of these rows as one batch on the device."""
-    return {name: tensor.to(device) for name, tensor in texts.batch(rows).items()}
-
-
-@torch.no_grad()
-def evaluate_bare(
-    model: HfAttnForSequenceClassification,
-    texts: TokenizedTexts,
-    arguments: HfAttnTrainingArguments,
-) -> dict[str, float]:
-    """Gives the mean loss and the scores on texts, as Trainer's evaluation does."""
-    model.eval()
-    logits, loss = [], 0.0
-    for rows in torch.arange(len(texts)).split(arguments.eval_batch_size):
-        outputs = model(**batch_of(texts, rows, arguments.device))
-        logits.append(outputs.logits)
-        loss += outputs.loss.item() * len(rows)
-    task = cast(ProblemType, model.config.problem_type)
-    scores = score_logits(task, torch.cat(logits).cpu().numpy(), cast(Any, texts.labels))
-    return {f"eval_{name}": value for name, value in {"loss": loss / len(texts), **scores}.items()}
-
-
 PARTS: dict[str, Callable[[Setup], list[Figure]]] = {
     "accuracy": measure_accuracy,
     "speed": measure_speed,
@@ -480,6 +347,7 @@ PARTS: dict[str, Callable[[Setup], list[Figure]]] = {
     "help": measure_help,
     "fine-tuning": measure_fine_tuning,
 }
+
 
 if __name__ == "__main__":
     main()
