@@ -37,6 +37,7 @@ class DataArguments:
     label_column: str | None = _setting(None, "column of the label; guessed where obvious")
     label_separator: str | None = _setting(None, "mark between several labels in one column")
     problem_type: str | None = _setting(None, "kind of task; told from the labels")
+    unseen_labels: str = _setting("error", "labels of other splits unseen in train: error or drop")
     validation_size: float = _setting(0.1, "share of train to validate on if there is no split")
     train_fraction: float = _setting(1.0, "share of the training texts to use")
     subset: str | None = _setting(None, "configuration of a Hub data set")
@@ -69,10 +70,28 @@ class ModelArguments:
     initializer_range: float = _setting(0.02, "standard deviation of fresh embeddings")
     lora_rank: int = _setting(0, "rank of LoRA on the attention; 0 trains all weights")
 
+    def given_fields(self) -> dict[str, Any]:
+        """Gives the settings that differ from their defaults."""
+        return {
+            f.name: v for f in dataclasses.fields(self) if (v := getattr(self, f.name)) != f.default
+        }
+
     def config_fields(self) -> dict[str, Any]:
         """Gives the settings that are fields of the configuration too, but for `vocab_size`."""
         names = set(HfAttnConfig.__dataclass_fields__) - {"vocab_size"}
         return {name: value for name, value in vars(self).items() if name in names}
+
+
+# What a run may set anew for a model that it starts from.
+_CAN_CHANGE = {
+    "model",
+    "max_length",
+    "lora_rank",
+    "token_dropout",
+    "embedding_dropout",
+    "attention_dropout",
+    "classifier_dropout",
+}
 
 
 @dataclass
@@ -86,15 +105,20 @@ class HfAttnTrainingArguments(TrainingArguments):
     per_device_train_batch_size: int = _setting(32, "texts in a training batch")
     per_device_eval_batch_size: int = _setting(64, "texts in an evaluation batch")
     warmup_steps: float = _setting(0.1, "steps to the peak learning rate, or share below 1")
-    eval_strategy: str = _setting("epoch", "when to evaluate")
-    save_strategy: str = _setting("epoch", "when to save a checkpoint")
+    eval_strategy: str | None = _setting(None, "when to evaluate; as it saves, or each epoch")  # type: ignore[assignment]
+    save_strategy: str | None = _setting(None, "when to save; as it evaluates, or each epoch")  # type: ignore[assignment]
     logging_strategy: str = _setting("epoch", "when to log")
     save_total_limit: int | None = _setting(1, "checkpoints to keep beside the best")
-    load_best_model_at_end: bool = _setting(True, "whether to keep the best epoch")
+    load_best_model_at_end: bool | None = _setting(  # type: ignore[assignment]
+        None, "whether to keep the best epoch; by default where it evaluates when it saves"
+    )
+    train_sampling_strategy: str = _setting("group_by_length", "order of the training texts")
     restore_callback_states_from_checkpoint: bool = _setting(
         True, "whether a resumed run goes on counting towards an early stop"
     )
-    early_stopping_patience: int = _setting(5, "evaluations without progress before it stops")
+    early_stopping_patience: int = _setting(
+        5, "evaluations without progress before it stops, where it keeps the best; 0: never"
+    )
     remove_unused_columns: bool = _setting(False, "batches hold only what the model takes")
     ddp_find_unused_parameters: bool | None = _setting(False, "every parameter is always used")
     disable_tqdm: bool | None = _setting(None, "progress bar; by default on a terminal only")
@@ -105,7 +129,7 @@ class HfAttnTrainingArguments(TrainingArguments):
     overwrite: bool = _setting(False, "whether a model in the output folder may be replaced")
 
     def __post_init__(self) -> None:
-        """Shows the bar to people only, does without an accelerator, and wants a folder."""
+        """Completes what depends on other settings or on the machine, and wants a folder."""
         if self.output_dir is None:
             raise ValueError(
                 "Expected a folder to save the model in, got no output_dir. Add --output-dir MODEL."
@@ -114,7 +138,21 @@ class HfAttnTrainingArguments(TrainingArguments):
             self.disable_tqdm = not sys.stderr.isatty()
         if not torch.accelerator.is_available():
             self.use_cpu = True  # or transformers refuses bf16, and several processes
+        self.eval_strategy, self.save_strategy = _strategies(self.eval_strategy, self.save_strategy)
+        if self.load_best_model_at_end is None:
+            together = self.save_strategy in (self.eval_strategy, "best")
+            self.load_best_model_at_end = together and self.eval_strategy != "no"
+        self.chooses_metric = self.metric_for_best_model is None
         super().__post_init__()
+
+
+def _strategies(evaluate: str | None, save: str | None) -> tuple[str, str]:
+    """Gives when to evaluate and when to save; what was not said follows the other."""
+    every = {"steps", "epoch"}
+    return (
+        evaluate or (save if save in every else "epoch"),
+        save or (evaluate if evaluate in every else "epoch"),
+    )
 
 
 _Arguments = TypeVar("_Arguments", bound=DataArguments | ModelArguments | TrainingArguments)
@@ -161,7 +199,15 @@ def settings_from_flags(arguments: Sequence[str], prog: str) -> Settings:
         _refuse_unknown(values, known, f"setting in {config_file}")
         parser.set_defaults(**values)
     with _as_input_errors():
-        data, model, training, rest = parser.parse_args_into_dataclasses(list(arguments))
+        data, model, training, rest, unknown = parser.parse_args_into_dataclasses(
+            list(arguments), return_remaining_strings=True
+        )
+    flags = [flag for action in parser._actions for flag in action.option_strings]
+    _refuse_unknown(dict.fromkeys(unknown, ""), set(flags), "flag or word")
+    if rest.source and data.dataset:
+        raise InputError(
+            f"Expected one thing to learn from, got {rest.source!r} and --dataset {data.dataset!r}."
+        )
     data.dataset = rest.source or data.dataset
     return _checked((data, model, training))
 
@@ -179,14 +225,27 @@ def _checked(settings: Settings) -> Settings:
         )
     if not 0 < data.train_fraction <= 1:
         raise InputError(f"train_fraction must be in (0, 1], got {data.train_fraction!r}.")
-    if model.model is not None and (model.tokenizer or model.embeddings):
-        raise InputError(
-            f"--model {model.model} brings its own tokenizer and embeddings. Leave --tokenizer and "
-            "--embeddings out, or --model."
-        )
+    _check_starting_point(model)
     with _as_input_errors():
         HfAttnConfig(**model.config_fields())
     return settings
+
+
+def _check_starting_point(arguments: ModelArguments) -> None:
+    """Refuses settings that what the run starts from would not follow."""
+    if arguments.model is None:
+        if arguments.lora_rank:
+            raise InputError(
+                f"lora_rank={arguments.lora_rank!r} adapts a trained model, and there is none: "
+                "fresh embeddings would stay random. Add --model."
+            )
+        return
+    settled = arguments.given_fields().keys() - _CAN_CHANGE
+    if settled:
+        raise InputError(
+            f"--model {arguments.model} brings its own {', '.join(sorted(settled))}. Leave that "
+            "out, or --model."
+        )
 
 
 def _value_of_flag(arguments: Sequence[str], flag: str) -> str | None:
@@ -216,7 +275,8 @@ def _refuse_unknown(given: Mapping[str, Any], known: set[str], what: str) -> Non
         if name not in known:
             near = difflib.get_close_matches(name, sorted(known), n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise InputError(f"Unknown {what}: {name!r} (value {given[name]!r}).{hint}")
+            value = f" (value {given[name]!r})" if given[name] != "" else ""
+            raise InputError(f"Unknown {what}: {name!r}{value}.{hint}")
 
 
 @contextlib.contextmanager

@@ -41,6 +41,7 @@ _DEMO_TEXTS = (
     "net profit for the quarter rose to two mln dlrs or eleven cts per share",
     "wheat and corn exports fell in april the agriculture department said",
 )
+_FILE_ENDINGS = {".txt", ".text", ".csv", ".tsv", ".json", ".jsonl", ".md", ".log"}
 _USAGE_ERROR = 2
 _INTERRUPTED = 130
 
@@ -75,6 +76,9 @@ def evaluate(
     label_separator: Annotated[
         str | None, typer.Option(help="Mark between several labels in one column.")
     ] = None,
+    unseen_labels: Annotated[
+        str, typer.Option(help="Labels that the model does not have: error or drop.")
+    ] = "error",
     batch_size: BatchSize = 64,
     as_json: AsJson = False,
 ) -> None:
@@ -94,6 +98,7 @@ def evaluate(
         text_pair_column=text_pair_column,
         label_column=label_column,
         label_separator=label_separator,
+        unseen_labels=unseen_labels,
     )
     texts = TokenizedTexts.from_dataset(labelled, tokenizer)
     result = evaluate_texts(classifier, texts, batch_size=batch_size)
@@ -107,6 +112,9 @@ def evaluate(
 def predict(
     model: ModelName,
     source: Annotated[str, typer.Argument(help="A text, a file of lines, or - for stdin.")],
+    text_pair: Annotated[
+        str | None, typer.Option(help="Second text of each, for a model of pairs.")
+    ] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Classes to show for each text.")] = 1,
     batch_size: BatchSize = 64,
     as_json: AsJson = False,
@@ -117,7 +125,8 @@ def predict(
 
     texts = list(_lines_of(source))
     classifier, tokenizer = load_classifier(model)
-    predictions = predict_texts(texts, classifier, tokenizer, batch_size=batch_size)
+    pairs = None if text_pair is None else [text_pair] * len(texts)
+    predictions = predict_texts(texts, classifier, tokenizer, pairs=pairs, batch_size=batch_size)
     for text, prediction in zip(texts, predictions, strict=True):
         typer.echo(_as_json(text, prediction) if as_json else _as_line(prediction, top_k))
 
@@ -153,6 +162,11 @@ def demo(context: typer.Context) -> None:
 def _lines_of(source: str) -> Iterator[str]:
     """Gives the texts that an argument of `predict` stands for, without their line ends."""
     if source != "-" and not Path(source).is_file():
+        if Path(source).suffix in _FILE_ENDINGS and not any(map(str.isspace, source)):
+            raise InputError(
+                f"{source}: expected a file of texts, found none. To classify the name itself, "
+                "hand it over on standard input, with - in its place."
+            )
         yield source
         return
     name = "standard input" if source == "-" else source

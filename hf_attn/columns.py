@@ -89,7 +89,7 @@ def choose_columns(
     text_pair: str | None = None,
     label: str | None = None,
 ) -> Columns:
-    """Return the columns to use: those given, and the obvious ones for the rest.
+    """Gives the columns to use: those given, and the obvious ones for the rest.
 
     Args:
         split: the split that decides, usually train.
@@ -153,7 +153,7 @@ def check_column(split: RawSplit, column: str, argument: str) -> None:
 
 
 def _match(names: list[str], usual: set[str], exact: str) -> str | None:
-    """Return the column of the exact name, else the only one with a usual name."""
+    """Gives the column of the exact name, else the only one with a usual name."""
     if exact in names:
         return exact
     matches = [name for name in names if name.lower() in usual]
@@ -161,7 +161,7 @@ def _match(names: list[str], usual: set[str], exact: str) -> str | None:
 
 
 def _only_texts(split: RawSplit, names: list[str]) -> str | None:
-    """Return the only column that holds strings, if no other column has a usual text name."""
+    """Gives the only column that holds strings, if no other column has a usual text name."""
     if any(name.lower() in TEXT_NAMES for name in names):
         return None
     texts = []

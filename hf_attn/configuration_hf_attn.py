@@ -227,6 +227,10 @@ class HfAttnConfig(PreTrainedConfig):
         """The two label maps are each other's inverse."""
         if self.id2label is None or self.label2id is None:
             return
+        if sorted(map(int, self.id2label)) != list(range(len(self.id2label))):
+            raise ValueError(
+                f"id2label must number the classes from 0 without a gap, got {self.id2label!r}."
+            )
         inverse = {name: int(index) for index, name in self.id2label.items()}
         if len(inverse) != len(self.id2label) or inverse != self.label2id:
             raise ValueError(

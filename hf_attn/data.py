@@ -47,7 +47,7 @@ def load_text_dataset(
     subset: str | None = None,
     revision: str | None = None,
 ) -> datasets.DatasetDict:
-    """Return labelled texts in one form, whatever form they came in.
+    """Gives labelled texts in one form, whatever form they came in.
 
     ```python
     data = load_text_dataset("r8")
@@ -120,7 +120,7 @@ def load_text_dataset(
 def load_labelled_split(
     source: Source, split: str | None = None, *, labels: Sequence[str] | None, **options: Any
 ) -> datasets.Dataset:
-    """Return one split of labelled texts to score a trained model on.
+    """Gives one split of labelled texts to score a trained model on.
 
     Args:
         source: what `load_text_dataset` takes.
@@ -145,7 +145,7 @@ def load_labelled_split(
 
 
 def take_fraction(split: datasets.Dataset, fraction: float, seed: int = 0) -> datasets.Dataset:
-    """Return a share of a split in which classes keep their shares, whatever the rows' order.
+    """Gives a share of a split in which classes keep their shares, whatever the rows' order.
 
     Args:
         split: a split that `load_text_dataset` gave.
@@ -158,7 +158,7 @@ def take_fraction(split: datasets.Dataset, fraction: float, seed: int = 0) -> da
 
 
 def label_names(dataset: datasets.Dataset | datasets.DatasetDict) -> list[str] | None:
-    """Return the class names in the order of the class numbers.
+    """Gives the class names in the order of the class numbers.
 
     Args:
         dataset: what `load_text_dataset` gave, or one split of it.
@@ -172,7 +172,7 @@ def label_names(dataset: datasets.Dataset | datasets.DatasetDict) -> list[str] |
 
 
 def problem_type(dataset: datasets.Dataset | datasets.DatasetDict) -> ProblemType:
-    """Return the task in transformers' words.
+    """Gives the task in transformers' words.
 
     Args:
         dataset: what `load_text_dataset` gave, or one split of it.
@@ -209,7 +209,7 @@ def _all_hidden(values: list[Any]) -> bool:
 
 
 def _texts(split: RawSplit, column: str, argument: str) -> list[str]:
-    """Return the texts of a column, none of them missing; empty ones are texts too."""
+    """Gives the texts of a column, none of them missing; empty ones are texts too."""
     check_column(split, column, argument)
     values = split.columns[column]
     if set(map(type, values)) <= {str} and _is_encodable("".join(values)):
@@ -282,7 +282,7 @@ def _add_validation(data: datasets.DatasetDict, size: float, seed: int) -> None:
 
 
 def _choose_rows(train: datasets.Dataset, size: float, seed: int) -> NDArray[np.bool_]:
-    """Return which rows belong to a share of a split, whatever the order of the rows.
+    """Gives which rows belong to a share of a split, whatever the order of the rows.
 
     Within a class, texts are ranked by a hash and spread over [0, 1); the rows below about `size`
     are taken. Equal texts of a class stay together, and its last text stays in train.

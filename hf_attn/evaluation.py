@@ -8,7 +8,7 @@ from typing import Any, cast
 from numpy.typing import NDArray
 
 from .batching import TokenizedTexts
-from .labels import ProblemType
+from .labels import MULTI, REGRESSION, SINGLE, ProblemType
 from .metrics import score_baseline, score_classes, score_logits
 from .modeling_hf_attn import HfAttnForSequenceClassification
 from .prediction import predict_logits
@@ -56,13 +56,20 @@ def evaluate_texts(
     labels = texts.labels
     if labels is None:
         raise ValueError("Expected labelled texts, got texts without labels.")
-    task = cast(ProblemType, model.config.problem_type)
-    logits = predict_logits(model, texts, batch_size)
     names = model.config.class_names
+    task = cast(ProblemType, model.config.problem_type) or _task_of(labels, len(names))
+    logits = predict_logits(model, texts, batch_size)
     guess_from = labels if train_labels is None else train_labels
     return Evaluation(
         texts=len(texts),
         scores=score_logits(task, logits, labels),
         baseline=score_baseline(task, guess_from, labels, len(names)),
-        classes=[] if task == "regression" else score_classes(logits, labels, names),
+        classes=[] if task == REGRESSION else score_classes(logits, labels, names),
     )
+
+
+def _task_of(labels: NDArray[Any], num_labels: int) -> ProblemType:
+    """Gives the task of a model that was saved without one, as its loss would infer it."""
+    if num_labels == 1:
+        return REGRESSION
+    return SINGLE if labels.dtype.kind == "i" else MULTI

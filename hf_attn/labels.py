@@ -52,7 +52,7 @@ def encode_labels(
     names: Sequence[str] | None = None,
     unseen: UnseenLabels = "error",
 ) -> EncodedLabels:
-    """Return the labels of all splits, encoded by the classes of the first.
+    """Gives the labels of all splits, encoded by the classes of the first.
 
     Args:
         raw: split to labels; the first split, usually train, decides task and classes.
@@ -117,7 +117,7 @@ def _infer_task(raw: Mapping[str, RawLabels]) -> ProblemType:
 
 
 def _kinds(raw: Collection[RawLabels]) -> list[str]:
-    """Return the kind of each split; fastText lists are names where none is longer than one."""
+    """Gives the kind of each split; fastText lists are names where none is longer than one."""
     lists = [labels.values for labels in raw if labels.split.one_label_lists]
     single = all(len(value) <= 1 for values in lists for value in values)
     return ["names" if single and labels.split.one_label_lists else labels.kind for labels in raw]
@@ -147,7 +147,7 @@ def _to_floats(labels: RawLabels) -> list[float]:
 
 
 def _name(value: str | int | float) -> str:
-    """Return the class name that a value stands for."""
+    """Gives the class name that a value stands for."""
     whole = isinstance(value, float) and value.is_integer()
     return str(int(value)) if whole else str(value)
 
@@ -171,7 +171,7 @@ def _to_sets(labels: RawLabels) -> list[list[str]]:
 
 
 def _class_names(labels: RawLabels, occurring: set[str], *, every_row: bool) -> list[str]:
-    """Return the classes of the first split: in declared, numeric or alphabetical order."""
+    """Gives the classes of the first split: in declared, numeric or alphabetical order."""
     if not occurring or (len(occurring) == 1 and every_row):
         only = f"only {next(iter(occurring))!r}" if occurring else "no label at all"
         raise InputError(
@@ -215,7 +215,7 @@ def _encode_single(
 def _encode_sets(
     labels: RawLabels, values: list[list[str]], names: Sequence[str], unseen: UnseenLabels
 ) -> Encoded:
-    """Return the class numbers of each row, sorted; an unseen label goes, its row stays."""
+    """Gives the class numbers of each row, sorted; an unseen label goes, its row stays."""
     numbers = {name: number for number, name in enumerate(names)}
     strange = [
         (row, name) for row, held in enumerate(values) for name in held if name not in numbers

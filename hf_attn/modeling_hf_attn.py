@@ -423,6 +423,8 @@ class HfAttnPreTrainedModel(PreTrainedModel):
 class HfAttnModel(HfAttnPreTrainedModel):
     """Embeds the tokens of texts, lets them attend to each other, and pools them."""
 
+    _keys_to_ignore_on_load_unexpected = [r"^score\."]  # noqa: RUF012, a classifier's head
+
     def __init__(self, config: HfAttnConfig) -> None:
         super().__init__(config)
         self.token_dropout = config.token_dropout
@@ -449,6 +451,7 @@ class HfAttnModel(HfAttnPreTrainedModel):
         output_hidden_states: bool | None = None,
         output_last_hidden_state: bool = True,
         reference: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
     ) -> HfAttnModelOutput:
         """Pools each text, and gives the weights it was pooled with.
 
@@ -462,6 +465,7 @@ class HfAttnModel(HfAttnPreTrainedModel):
             output_last_hidden_state: Whether to compute the T x D hidden states at all; a
                 classification does without.
             reference: (D,), subtracted from the token features when they are pooled.
+            token_type_ids: (B, T), not used: other models' tokenizers give them.
 
         Returns:
             The pooled texts, and what was asked for.
@@ -512,6 +516,12 @@ class HfAttnModel(HfAttnPreTrainedModel):
             raise ValueError(
                 "Exactly one of input_ids and inputs_embeds is expected, got "
                 f"{'neither' if input_ids is None else 'both'}."
+            )
+        if tokens.dim() != 2:
+            raise ValueError(
+                "Inputs must be a batch, (batch, tokens), got ids or embeddings of shape "
+                f"{tuple(tokens.shape if inputs_embeds is None else inputs_embeds.shape)}. For one "
+                "text, add a first dimension of 1."
             )
         if attention_mask is None:
             return torch.ones_like(tokens, dtype=torch.bool)
@@ -564,6 +574,7 @@ class HfAttnForSequenceClassification(HfAttnPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         output_contributions: bool = False,
+        token_type_ids: Tensor | None = None,
     ) -> HfAttnClassifierOutput:
         """Gives the logits of each text, and the loss if labels are given.
 
@@ -578,6 +589,7 @@ class HfAttnForSequenceClassification(HfAttnPreTrainedModel):
             output_hidden_states: Whether to return the token features.
             output_contributions: Whether to return what each token adds to each logit, with the
                 weights it comes from.
+            token_type_ids: (B, T), not used: other models' tokenizers give them.
 
         Returns:
             The logits, and what was asked for.

@@ -48,27 +48,29 @@ def copy_embeddings(
             f"{source}: expected vectors of some of the {len(words)} tokens, found none. Is it "
             "for another language, or for words in another case (--lowercase)?"
         )
-    rows = torch.tensor([words[word] for word in found])
-    vectors = _to_width(np.stack(list(found.values())), embedding.embedding_dim)
-    fresh_spread = embedding.weight.std()
-    embedding.weight[rows] = torch.from_numpy(vectors).to(embedding.weight) * fresh_spread
+    vectors = torch.from_numpy(_to_width(np.stack(list(found.values())), embedding.embedding_dim))
+    vectors = vectors.to(embedding.weight) * embedding.weight.std()
+    for word, vector in zip(found, vectors, strict=True):
+        embedding.weight[words[word]] = vector
     if embedding.padding_idx is not None:
         embedding.weight[embedding.padding_idx] = 0
-    logger.info("%s: vectors for %d of %d tokens", source, len(found), len(words))
-    return len(found)
+    filled = sum(len(words[word]) for word in found)
+    logger.info("%s: vectors for %d of %d tokens", source, filled, len(embedding.weight))
+    return filled
 
 
-def _readable_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
-    """Gives the tokens as they stand in a text, without marks of their place in a word."""
+def _readable_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, list[int]]:
+    """Gives the rows of each token as it stands in a text, at the start of a word or within."""
     special = set(tokenizer.all_special_ids)
-    return {
-        tokenizer.convert_tokens_to_string([token]).strip() or token: index
-        for token, index in tokenizer.get_vocab().items()
-        if index not in special
-    }
+    rows: dict[str, list[int]] = {}
+    for token, index in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]):
+        if index not in special:
+            readable = tokenizer.convert_tokens_to_string([token]).strip() or token
+            rows.setdefault(readable.removeprefix("##") or readable, []).append(index)
+    return rows
 
 
-def _read_vectors(path: Path, words: Mapping[str, int]) -> dict[str, NDArray[np.float32]]:
+def _read_vectors(path: Path, words: Mapping[str, list[int]]) -> dict[str, NDArray[np.float32]]:
     found: dict[str, NDArray[np.float32]] = {}
     width: int | None = None
     with path.open("rb") as lines:
@@ -94,7 +96,9 @@ def _read_vectors(path: Path, words: Mapping[str, int]) -> dict[str, NDArray[np.
     return found
 
 
-def _vectors_of_model(source: str, words: Mapping[str, int]) -> dict[str, NDArray[np.float32]]:
+def _vectors_of_model(
+    source: str, words: Mapping[str, list[int]]
+) -> dict[str, NDArray[np.float32]]:
     """Gives each word the mean of the vectors of the pieces another model splits it into."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)

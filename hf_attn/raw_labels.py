@@ -28,7 +28,7 @@ class RawLabels:
     kind: str
 
     def where(self, row: int) -> str:
-        """Return the place of a row's label.
+        """Gives the place of a row's label.
 
         Args:
             row: index of the row, 0-based.
@@ -40,7 +40,7 @@ class RawLabels:
 
 
 def collect_labels(split: RawSplit, column: str, separator: str | None) -> RawLabels:
-    """Return the labels of one split, checked to be of one kind and complete.
+    """Gives the labels of one split, checked to be of one kind and complete.
 
     Args:
         split: the rows.
@@ -89,7 +89,7 @@ def _split_names(value: str, separator: str) -> list[str]:
 
 
 def _kind(split: RawSplit, column: str, values: list[Any]) -> str:
-    """Return the one kind of all labels."""
+    """Gives the one kind of all labels."""
     found = set(map(type, values))
     if found <= {list}:
         inside = set(map(type, chain.from_iterable(values)))

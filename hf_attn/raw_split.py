@@ -51,7 +51,7 @@ class RawSplit:
     one_label_lists: bool = False
 
     def where(self, row: int, column: str) -> str:
-        """Return the place of a value as error messages give it.
+        """Gives the place of a value as error messages give it.
 
         Args:
             row: index of the row, 0-based.
@@ -65,7 +65,7 @@ class RawSplit:
 
 
 def read_dataset(dataset: datasets.Dataset, source: str) -> RawSplit:
-    """Return the raw columns of a loaded data set.
+    """Gives the raw columns of a loaded data set.
 
     Args:
         dataset: rows in any format; transforms set on it are not applied.
@@ -94,7 +94,7 @@ def read_dataset(dataset: datasets.Dataset, source: str) -> RawSplit:
 
 
 def class_names(features: datasets.Features) -> dict[str, list[str]]:
-    """Return the names behind class numbers.
+    """Gives the names behind class numbers.
 
     Args:
         features: features of a data set.

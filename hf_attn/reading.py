@@ -24,7 +24,7 @@ TAB_HEADER_LINES = 3
 
 
 def file_format(path: Path) -> str:
-    """Return the extension that decides how a file is read.
+    """Gives the extension that decides how a file is read.
 
     Args:
         path: a file, perhaps compressed with gzip.
@@ -37,7 +37,7 @@ def file_format(path: Path) -> str:
 
 
 def read_file(path: Path) -> RawSplit:
-    """Return the raw columns of one data file.
+    """Gives the raw columns of one data file.
 
     Args:
         path: a file whose extension is a key of `READERS`; all but Parquet may end in ".gz".
@@ -64,7 +64,7 @@ def read_file(path: Path) -> RawSplit:
 
 
 def _read_text(path: Path) -> str:
-    """Return the decoded text of a file, or say at which byte it is not UTF-8."""
+    """Gives the decoded text of a file, or say at which byte it is not UTF-8."""
     try:
         data = gzip.decompress(path.read_bytes()) if _is_gzip(path) else path.read_bytes()
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -112,7 +112,7 @@ def _read_tsv(path: Path) -> RawSplit:
 
 
 def _parse_table(path: Path, text: str, separator: str, *, quoted: bool) -> RawSplit:
-    """Return the columns of separated values; every row must be as wide as the header."""
+    """Gives the columns of separated values; every row must be as wide as the header."""
     limit = csv.field_size_limit(len(text) + 1)
     stream = io.StringIO(text, newline="")
     reader = csv.reader(
@@ -162,7 +162,7 @@ def _check_header(path: Path, row: list[str]) -> list[str]:
 
 
 def _read_json(path: Path) -> RawSplit:
-    """Return the columns of an array of objects, or of JSON lines under this extension."""
+    """Gives the columns of an array of objects, or of JSON lines under this extension."""
     text = _read_text(path)
     if not text.lstrip().startswith("["):
         return _parse_json_lines(path, text)

@@ -61,7 +61,9 @@ def make_record(
         },
         "settings": {
             "data": {**asdict(data), "dataset": str(data.dataset)},
-            "model": asdict(model_arguments),
+            # A model that was started from keeps its own sizes, whatever the settings' defaults.
+            "model": asdict(model_arguments)
+            | {name: getattr(model.config, name) for name in model_arguments.config_fields()},
             "training": arguments.to_dict(),
         },
         "versions": {"python": platform.python_version(), **_versions()},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import shutil
 import tempfile
@@ -11,10 +12,11 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from .checkpoints import drop_unfinished_checkpoints
 from .configuration_hf_attn import HfAttnConfig
 from .errors import InputError
 
-_LAST_FILE_OF_CHECKPOINT = "trainer_state.json"
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 @contextlib.contextmanager
@@ -47,28 +49,32 @@ def writing_to(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError, RuntimeError) as error:
-        # torch.save has no error type of its own for a full disk.
-        if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
+        if not _is_of_the_disk(error):
             raise
-        for checkpoint in folder.glob("checkpoint-*"):
-            if not (checkpoint / _LAST_FILE_OF_CHECKPOINT).is_file():
-                shutil.rmtree(checkpoint, ignore_errors=True)
+        drop_unfinished_checkpoints(folder)
         raise InputError(
             f"{folder}: could not be written: {error}. Free space on the disk or choose another "
             "--output-dir; whole checkpoints are kept, for --resume-from-checkpoint True."
         ) from error
 
 
+def _is_of_the_disk(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in _DISK_ERRORS
+    # safetensors and torch have no error type of their own for a full disk.
+    return any(sign in str(error) for sign in ("serializing", "PytorchStreamWriter"))
+
+
 def check_output_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
-    """Makes the folder ready to be written to, before any work is done for it.
+    """Refuses a folder that a model must not be saved in; changes nothing.
 
     Args:
         folder: Where a model is to be saved.
-        overwrite: Whether a model of ours may be replaced; its checkpoints are then deleted.
+        overwrite: Whether a model of ours may be replaced.
         resume: Whether the run goes on from a checkpoint in it.
 
     Raises:
-        InputError: If it is a file, cannot be written to, or holds a model that would be lost.
+        InputError: If it is a file, or holds a model that would be lost.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: expected a folder to save the model in, got a file.")
@@ -78,16 +84,21 @@ def check_output_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
             f"{folder}: expected a new folder, got one with a model of type {model_type!r}, "
             "which would be lost. Choose another --output-dir."
         )
-    checkpoints = sorted(folder.glob("checkpoint-*"))
-    if not resume and (model_type is not None or checkpoints):
-        if not overwrite:
-            raise InputError(
-                f"{folder}: expected a new folder, got one that holds a model or its checkpoints. "
-                "Choose another --output-dir, replace it with --overwrite, or go on with "
-                "--resume-from-checkpoint True."
-            )
-        for checkpoint in checkpoints:
-            shutil.rmtree(checkpoint)
+    holds_a_run = model_type is not None or any(folder.glob("checkpoint-*"))
+    if holds_a_run and not overwrite and not resume:
+        raise InputError(
+            f"{folder}: expected a new folder, got one that holds a model or its checkpoints. "
+            "Choose another --output-dir, replace it with --overwrite, or go on with "
+            "--resume-from-checkpoint True."
+        )
+
+
+def make_output_folder(folder: Path, *, keep_checkpoints: bool) -> None:
+    """Makes the folder, and writes to it once; for a fresh run, drops the checkpoints in it.
+
+    Raises:
+        InputError: If it cannot be written to.
+    """
     try:
         with staged(folder):
             pass
@@ -96,6 +107,9 @@ def check_output_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
             f"{folder}: expected a folder that can be written to, got: {error}. Choose another "
             "--output-dir."
         ) from error
+    if not keep_checkpoints:
+        for checkpoint in folder.glob("checkpoint-*"):
+            shutil.rmtree(checkpoint)
 
 
 def _model_type_in(folder: Path) -> str | None:
@@ -106,31 +120,3 @@ def _model_type_in(folder: Path) -> str | None:
         return str(json.loads(config.read_text(encoding="utf-8")).get("model_type"))
     except (ValueError, AttributeError):
         return "unreadable"
-
-
-def checkpoint_to_resume(wanted: str | bool | None, folder: Path) -> str | None:
-    """Gives the checkpoint that a run goes on from, or None for a fresh run.
-
-    Args:
-        wanted: A checkpoint, true for the newest one in the folder, or false.
-        folder: Where the run writes its checkpoints.
-
-    Raises:
-        InputError: If there is none that was written to its end.
-    """
-    if not wanted or str(wanted).lower() == "false":
-        return None
-    if str(wanted).lower() != "true":
-        if not (Path(str(wanted)) / _LAST_FILE_OF_CHECKPOINT).is_file():
-            raise InputError(
-                f"{wanted}: expected a checkpoint to resume from, got a folder without "
-                f"{_LAST_FILE_OF_CHECKPOINT}. Choose a whole one, or True for the newest."
-            )
-        return str(wanted)
-    whole = [path.parent for path in folder.glob(f"checkpoint-*/{_LAST_FILE_OF_CHECKPOINT}")]
-    if not whole:
-        raise InputError(
-            f"{folder}: expected a checkpoint to resume from, found none. Start without "
-            "--resume-from-checkpoint."
-        )
-    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2])))

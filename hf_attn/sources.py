@@ -32,7 +32,7 @@ HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 def read_source(
     source: Source, *, subset: str | None = None, revision: str | None = None
 ) -> dict[str, RawSplit]:
-    """Return the raw splits of whatever the user named.
+    """Gives the raw splits of whatever the user named.
 
     A named corpus wins over a file of the same name; "./r8" means the file.
 
@@ -68,7 +68,7 @@ def read_source(
 
 
 def read_one_split(source: Source, argument: str) -> RawSplit:
-    """Return the raw rows given for one split alone.
+    """Gives the raw rows given for one split alone.
 
     Args:
         source: file or loaded data set.
@@ -132,7 +132,7 @@ def _read_hub(name: str, subset: str | None, revision: str | None) -> dict[str, 
 
 
 def _read_splits(loaded: Mapping[str, datasets.Dataset], source: str) -> dict[str, RawSplit]:
-    """Return the splits that have a usual name; others, such as "unsupervised", are left out."""
+    """Gives the splits that have a usual name; others, such as "unsupervised", are left out."""
     splits = {}
     for split, aliases in SPLIT_NAMES.items():
         present = [name for name in loaded if str(name).lower() in aliases]
@@ -144,7 +144,7 @@ def _read_splits(loaded: Mapping[str, datasets.Dataset], source: str) -> dict[st
 
 
 def _read_folder(folder: Path) -> dict[str, RawSplit]:
-    """Return the splits of a folder: named files, a saved data set, or Parquet shards."""
+    """Gives the splits of a folder: named files, a saved data set, or Parquet shards."""
     if (folder / "dataset_dict.json").is_file() or (folder / "dataset_info.json").is_file():
         return read_source(datasets.load_from_disk(folder))
     entries = sorted(path for path in folder.iterdir() if path.is_file())

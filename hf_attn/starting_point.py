@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import datasets
+import torch
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
@@ -37,7 +38,7 @@ def build_starting_point(
         "problem_type": problem_type(train_split),
     }
     if arguments.model is not None:
-        return _continue_model(arguments.model, task)
+        return _continue_model(arguments, task)
     tokenizer = _build_tokenizer(arguments, _texts_of(train_split))
     config = HfAttnConfig(
         vocab_size=len(tokenizer),
@@ -52,25 +53,27 @@ def build_starting_point(
 
 
 def _continue_model(
-    name_or_path: str, task: dict[str, Any]
+    arguments: ModelArguments, task: dict[str, Any]
 ) -> tuple[HfAttnForSequenceClassification, PreTrainedTokenizerBase]:
     """Loads a model; with other labels than its own it gets a fresh head."""
-    model, tokenizer = load_classifier(name_or_path)
-    if (model.config.id2label, model.config.problem_type) == (
+    saved, tokenizer = load_classifier(str(arguments.model))
+    fields = {name: getattr(saved.config, name) for name in HfAttnConfig.__annotations__}
+    given = arguments.given_fields()
+    rates = {name: value for name, value in given.items() if name.endswith("_dropout")}
+    model = HfAttnForSequenceClassification(HfAttnConfig(**{**fields, **task, **rates}))
+    if (saved.config.id2label, saved.config.problem_type) == (
         task["id2label"],
         task["problem_type"],
     ):
+        model.load_state_dict(saved.state_dict())
         # Contributions are counted from 0 while training, and from the corpus mean afterwards.
-        model.set_reference(model.score.reference.new_zeros(()).expand_as(model.score.reference))
-        return model, tokenizer
-    logger.info("%s: other labels than the data, so the head starts afresh", name_or_path)
-    fresh = HfAttnForSequenceClassification(HfAttnConfig(**{**_fields(model.config), **task}))
-    fresh.model.load_state_dict(model.model.state_dict())
-    return fresh, tokenizer
-
-
-def _fields(config: HfAttnConfig) -> dict[str, Any]:
-    return {name: getattr(config, name) for name in HfAttnConfig.__annotations__}
+        model.set_reference(torch.zeros_like(model.score.reference))
+    else:
+        logger.info("%s: other labels than the data, so the head starts afresh", arguments.model)
+        model.model.load_state_dict(saved.model.state_dict())
+    if "max_length" in given:
+        tokenizer.model_max_length = arguments.max_length
+    return model, tokenizer
 
 
 def _texts_of(split: datasets.Dataset) -> Iterable[str]:
@@ -91,7 +94,7 @@ def _build_tokenizer(arguments: ModelArguments, texts: Iterable[str]) -> PreTrai
                 strip_accents=arguments.strip_accents,
                 model_max_length=arguments.max_length,
             )
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise InputError(str(error)) from error
     try:
         tokenizer = AutoTokenizer.from_pretrained(arguments.tokenizer)
@@ -105,7 +108,6 @@ def _build_tokenizer(arguments: ModelArguments, texts: Iterable[str]) -> PreTrai
             f"{arguments.tokenizer}: expected a tokenizer with a pad token, got none. Set "
             "tokenizer.pad_token and save it again."
         )
-    tokenizer.model_input_names = HfAttnTokenizer.model_input_names
     tokenizer.model_max_length = min(tokenizer.model_max_length, arguments.max_length)
     return tokenizer
 

@@ -77,7 +77,7 @@ class HfAttnTokenizer(TokenizersBackend):
         model_max_length: int = 8192,
         **kwargs: Any,
     ) -> "HfAttnTokenizer":
-        """Returns a tokenizer whose vocabulary is learned from texts, always the same for the same.
+        """Gives a tokenizer whose vocabulary is learned from texts, always the same for the same.
 
         Sub-words need the texts twice and hold them in memory; `word` reads them once.
 
@@ -169,7 +169,7 @@ def _checked(texts: Iterable[str]) -> Iterator[str]:
 
 
 def _build_backend(algorithm: str, *, lowercase: bool, strip_accents: bool) -> Tokenizer:
-    """Returns an untrained tokenizer: normalise, split, look up, and put text together again."""
+    """Gives an untrained tokenizer: normalise, split, look up, and put text together again."""
     prefix = _CONTINUATION
     if algorithm == "word":
         backend = Tokenizer(models.WordLevel(unk_token=UNK))
@@ -226,7 +226,7 @@ def _train(
     vocab_size: int,
     min_frequency: int,
 ) -> Tokenizer:
-    """Returns the backend with the vocabulary learned from the texts."""
+    """Gives the backend with the vocabulary learned from the texts."""
     special = list(SPECIAL_TOKENS)
     if algorithm == "word":
         _train_words(backend, texts, vocab_size, min_frequency)
@@ -280,7 +280,7 @@ def _train_words(
 
 
 def _alphabet(backend: Tokenizer, texts: list[str]) -> tuple[set[str], list[str]]:
-    """Returns the characters of all words, and in order those after a first, each with its `##`."""
+    """Gives the characters of all words, and in order those after a first, each with its `##`."""
     splitter = Tokenizer(models.WordLevel(unk_token=UNK))
     splitter.normalizer = backend.normalizer
     splitter.pre_tokenizer = backend.pre_tokenizer
@@ -291,7 +291,7 @@ def _alphabet(backend: Tokenizer, texts: list[str]) -> tuple[set[str], list[str]
 
 
 def _with_stable_vocabulary(backend: Tokenizer) -> Tokenizer:
-    """Returns the backend with only our special tokens, and with scores that do not vary."""
+    """Gives the backend with only our special tokens, and with scores that do not vary."""
     state = json.loads(backend.to_str())
     state["added_tokens"] = state["added_tokens"][: len(SPECIAL_TOKENS)]
     if state["model"]["type"] == "Unigram":

@@ -12,6 +12,7 @@ from typing import Any, cast
 import datasets
 import numpy as np
 import torch
+from torch import nn
 from torch.utils.data import Sampler
 from transformers import (
     EarlyStoppingCallback,
@@ -32,19 +33,22 @@ from .arguments import (
     settings_from_options,
 )
 from .batching import LengthGroupedSampler, TokenizedTexts, keep_batch
+from .checkpoints import check_same_model, checkpoint_to_resume
 from .data import label_names, load_text_dataset, take_fraction
+from .errors import InputError
 from .evaluation import evaluate_texts
 from .labels import MULTI, REGRESSION, SINGLE, ProblemType
 from .loading import load_label_names
 from .metrics import score_logits
 from .modeling_hf_attn import HfAttnForSequenceClassification
 from .run_record import make_record, write_record
-from .saving import check_output_folder, checkpoint_to_resume, staged, writing_to
+from .saving import check_output_folder, make_output_folder, staged, writing_to
 from .starting_point import add_lora, build_starting_point
 
 # The default length of a run: passes over a large data set, steps on a small one.
 _LEAST_EPOCHS = 4
 _LEAST_STEPS = 600
+_TOKENS_AT_ONCE = 1 << 17
 # The validation score that picks the best epoch.
 MAIN_METRIC = {SINGLE: "accuracy", MULTI: "micro_f1", REGRESSION: "pearson"}
 
@@ -101,23 +105,31 @@ def run_training(settings: Settings, callbacks: Sequence[TrainerCallback] = ()) 
     started = time.perf_counter()
     output_dir = Path(str(arguments.output_dir))
     resume = checkpoint_to_resume(arguments.resume_from_checkpoint, output_dir)
-    with arguments.main_process_first(desc="checking the output folder"):
-        check_output_folder(output_dir, overwrite=arguments.overwrite, resume=resume is not None)
+    check_output_folder(output_dir, overwrite=arguments.overwrite, resume=resume is not None)
     data = _load_data(data_arguments, model_arguments, arguments.seed)
     set_seed(arguments.seed)
     model, tokenizer = build_starting_point(model_arguments, data["train"])
     texts = {name: TokenizedTexts.from_dataset(split, tokenizer) for name, split in data.items()}
 
+    if resume is not None:
+        check_same_model(resume, model.config)
+    with arguments.main_process_first(desc="making the output folder"):
+        make_output_folder(output_dir, keep_checkpoints=resume is not None)
     trainer = _build_trainer(model, tokenizer, texts, settings, callbacks)
     train_started = time.perf_counter()
     with writing_to(output_dir):
-        trainer.train(resume_from_checkpoint=resume)
+        trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
     train_seconds = time.perf_counter() - train_started
 
     model = trainer.trained_classifier()
     model.set_reference(mean_token_feature(model, texts["train"]))
     evaluations = {
-        name: evaluate_texts(model, texts[name], train_labels=texts["train"].labels)
+        name: evaluate_texts(
+            model,
+            texts[name],
+            train_labels=texts["train"].labels,
+            batch_size=arguments.eval_batch_size,
+        )
         for name in ("validation", "test")
         if name in texts
     }
@@ -135,7 +147,9 @@ def run_training(settings: Settings, callbacks: Sequence[TrainerCallback] = ()) 
 class HfAttnTrainer(Trainer):
     """`Trainer` over [`TokenizedTexts`], in batches of similar length."""
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
+        if self.args.train_sampling_strategy != "group_by_length":
+            return cast("Sampler[int] | None", super()._get_train_sampler(train_dataset))
         texts = cast(TokenizedTexts, self.train_dataset if train_dataset is None else train_dataset)
         return LengthGroupedSampler(
             texts.lengths, self._train_batch_size, cast(int, self.args.data_seed)
@@ -165,16 +179,22 @@ def _build_trainer(
         )
 
     _fit_to_data(arguments, task, texts)
-    trainer = HfAttnTrainer(
-        model=add_lora(model, model_arguments.lora_rank) if model_arguments.lora_rank else model,
-        args=arguments,
-        data_collator=keep_batch,
-        train_dataset=texts["train"],
-        eval_dataset=texts["validation"].sorted_by_length()[0] if "validation" in texts else None,
-        processing_class=tokenizer,
-        compute_metrics=compute_metrics,
-        callbacks=list(callbacks),
-    )
+    rank = model_arguments.lora_rank
+    trained: nn.Module = add_lora(model, rank) if rank else model
+    validation = texts["validation"].sorted_by_length()[0] if "validation" in texts else None
+    try:
+        trainer = HfAttnTrainer(
+            model=trained,
+            args=arguments,
+            data_collator=keep_batch,
+            train_dataset=texts["train"],
+            eval_dataset=validation,
+            processing_class=tokenizer,
+            compute_metrics=compute_metrics,
+            callbacks=list(callbacks),
+        )
+    except (ImportError, RuntimeError) as error:  # a package that --report_to or --optim needs
+        raise InputError(str(error)) from error
     trainer.remove_callback(PrinterCallback)  # the library does not print
     if arguments.load_best_model_at_end and arguments.early_stopping_patience:
         trainer.add_callback(EarlyStoppingCallback(arguments.early_stopping_patience))
@@ -194,7 +214,7 @@ def _fit_to_data(
     if "validation" not in texts:
         arguments.eval_strategy = IntervalStrategy.NO
         arguments.load_best_model_at_end = False
-    elif arguments.load_best_model_at_end and arguments.metric_for_best_model in (None, "loss"):
+    elif arguments.load_best_model_at_end and arguments.chooses_metric:
         arguments.metric_for_best_model = MAIN_METRIC[task]
         arguments.greater_is_better = True
 
@@ -217,14 +237,17 @@ def _load_data(
 
 @torch.no_grad()
 def mean_token_feature(
-    model: HfAttnForSequenceClassification, texts: TokenizedTexts, batch_size: int = 256
+    model: HfAttnForSequenceClassification, texts: TokenizedTexts
 ) -> torch.Tensor:
     """Gives the mean feature (D,) of all tokens of the texts, bigrams included, in float32."""
     embeddings = model.model.embeddings
     total = torch.zeros(model.config.hidden_size, dtype=torch.float64)
     ordered, _ = texts.sorted_by_length()
-    for start in range(0, len(texts), batch_size):
-        batch = ordered.batch(range(start, min(start + batch_size, len(texts))))
+    start = 0
+    while start < len(texts):
+        stop = start + max(1, _TOKENS_AT_ONCE // max(int(ordered.lengths[start]), 1))
+        batch = ordered.batch(range(start, min(stop, len(texts))))
+        start = stop
         mask = batch["attention_mask"].to(model.device)
         features = embeddings(batch["input_ids"].to(model.device), mask, None)
         total += features[mask].double().sum(0).cpu()

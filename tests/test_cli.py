@@ -150,7 +150,7 @@ def test_train_on_bad_data_exits_with_2_and_writes_nothing(run, tmp_path, file, 
     assert errors.startswith("error: ")
     assert file in errors
     assert message in errors
-    assert not list((tmp_path / "m").glob("*"))
+    assert not (tmp_path / "m").exists()
 
 
 def test_evaluate_on_a_label_unseen_in_training_exits_with_2(run, trained_folder, tmp_path):
@@ -166,7 +166,9 @@ def test_evaluate_on_a_label_unseen_in_training_exits_with_2(run, trained_folder
         (["train", "r8"], "Add --output-dir MODEL"),
         (["train", "--output-dir", "m"], "got no dataset"),
         (["train", "r8", "--output-dir", "m", "--config", "none.yaml"], "none.yaml"),
+        (["train", "r8", "--dataset", "r52", "--output-dir", "m"], "got 'r8' and --dataset 'r52'"),
         (["predict", "./none", "text"], "expected a folder with a model, found none"),
+        (["predict", "./none", "lines.txt"], "lines.txt: expected a file of texts, found none"),
     ],
 )
 def test_usage_errors_exit_with_2(run, arguments, message):
@@ -185,4 +187,4 @@ def test_unknown_setting_in_a_file_gives_the_nearest_name(run, tmp_path):
 def test_unknown_flag_exits_with_2(run):
     code, _, errors = run("train", "r8", "--output-dir", "m", "--lerning-rate", 1)
     assert code == 2
-    assert "--lerning-rate" in errors
+    assert "'--lerning-rate'. Did you mean '--learning-rate'?" in errors

@@ -35,6 +35,7 @@ def folder(tmp_path_factory):
         *(f"{word} delivery of order {n},{word}" for n in range(20) for word in ("late", "lost")),
     ]
     (folder / "tickets.csv").write_text("\n".join(rows) + "\n")
+    (folder / "tickets-test.csv").write_text("\n".join(rows[:9]) + "\n")
     (folder / "texts.txt").write_text("oil prices rose\nwheat exports fell\n")
     return folder
 
@@ -51,6 +52,10 @@ def shell(folder):
         )  # fmt: skip
 
     return run
+
+
+def test_no_figure_is_left_to_be_filled_in():
+    assert [file.name for file in ROOT.glob("*.md") if "@@" in file.read_text()] == []
 
 
 def test_every_block_names_what_it_is():

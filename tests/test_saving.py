@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from hf_attn import InputError
-from hf_attn.saving import check_output_folder, staged
+from hf_attn.saving import check_output_folder, make_output_folder, staged
 
 
 def test_staged_files_replace_old_ones_and_leave_the_rest(tmp_path):
@@ -47,20 +48,28 @@ def test_model_of_another_type_is_never_overwritten(tmp_path, overwrite):
         check_output_folder(tmp_path, overwrite=overwrite, resume=False)
 
 
-def test_overwriting_drops_the_old_checkpoints(tmp_path):
+def test_overwriting_drops_the_old_checkpoints_when_asked_to(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "hf_attn"}')
     (tmp_path / "checkpoint-3").mkdir()
     with pytest.raises(InputError, match="--overwrite"):
         check_output_folder(tmp_path, overwrite=False, resume=False)
-    assert (tmp_path / "checkpoint-3").exists()
     check_output_folder(tmp_path, overwrite=True, resume=False)
+    make_output_folder(tmp_path, keep_checkpoints=True)
+    assert (tmp_path / "checkpoint-3").exists()
+    make_output_folder(tmp_path, keep_checkpoints=False)
     assert not (tmp_path / "checkpoint-3").exists()
 
 
 def test_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="expected a folder that can be written to"):
-        check_output_folder(tmp_path / "file" / "model", overwrite=False, resume=False)
+        make_output_folder(tmp_path / "file" / "model", keep_checkpoints=False)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a file system without files")  # noqa: PTH112
+def test_read_only_file_system_is_refused():
+    with pytest.raises(InputError, match="expected a folder that can be written to"):
+        make_output_folder(Path("/proc/self/model"), keep_checkpoints=False)
 
 
 # A limit on the size of a file stops writing in the middle, as a full disk does.

@@ -10,8 +10,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from trained import TINY, WORDS, keyword_data
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback
+from trained import SHORT, TINY, WORDS, keyword_data
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertTokenizer,
+    TrainerCallback,
+    pipeline,
+)
 
 from hf_attn import HfAttnForSequenceClassification, InputError, train
 from hf_attn.batching import TokenizedTexts
@@ -91,7 +97,7 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path, saves):
     if saves:
         options |= {**saves, "save_strategy": "steps", "eval_strategy": "steps"}
     train(keyword_data(), tmp_path / "whole", **options)
-    with pytest.raises(InputError, match="the machine is gone"):
+    with pytest.raises(ConnectionAbortedError, match="the machine is gone"):
         train(keyword_data(), tmp_path / "cut", **options, callbacks=[StopAt(7)])
     assert not (tmp_path / "cut" / "model.safetensors").exists()
     train(keyword_data(), tmp_path / "cut", **options, resume_from_checkpoint="True")
@@ -180,9 +186,9 @@ def test_fine_tuning_on_some_of_the_labels_keeps_the_models_order(tmp_path):
     train(keyword_data(), tmp_path / "a", **TINY)
     data = keyword_data().map(lambda row: {"label": row["label"].replace("farm", "grain")})
     train(data, tmp_path / "b", **TINY)
-    run = train(keyword_data(), tmp_path / "c", **TINY, model=str(tmp_path / "b"))
+    run = train(keyword_data(), tmp_path / "c", **SHORT, model=str(tmp_path / "b"))
     assert run.model.config.class_names == ["farm", "oil"]
-    back = train(data, tmp_path / "d", **TINY, model=str(tmp_path / "b"))
+    back = train(data, tmp_path / "d", **SHORT, model=str(tmp_path / "b"))
     assert back.model.config.class_names == ["grain", "oil"]
 
 
@@ -199,7 +205,7 @@ def test_fine_tuning_with_new_labels_keeps_the_body_and_starts_a_head(tmp_path):
 def test_lora_trains_attention_and_head_and_saves_a_plain_model(tmp_path):
     pytest.importorskip("peft")
     first = train(keyword_data(), tmp_path / "a", **TINY)
-    run = train(keyword_data(), tmp_path / "b", **TINY, model=str(tmp_path / "a"), lora_rank=2)
+    run = train(keyword_data(), tmp_path / "b", **SHORT, model=str(tmp_path / "a"), lora_rank=2)
     assert type(run.model) is HfAttnForSequenceClassification
     before, after = first.model.state_dict(), weights(tmp_path / "b")
     assert before.keys() == after.keys()
@@ -273,28 +279,17 @@ def test_texts_that_are_cut_are_counted_and_said(tmp_path, caplog):
 
 
 def test_an_existing_fast_tokenizer_is_used_as_it_is(tmp_path):
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    vocab = {
-        "<pad>": 0,
-        "<unk>": 1,
-        **{word: i for i, word in enumerate(chain(*WORDS.values()), 2)},
-    }
-    backend = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
-    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token="<pad>", unk_token="<unk>",
-        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-    )  # fmt: skip
-    tokenizer.save_pretrained(tmp_path / "t")
-    run = train(keyword_data(), tmp_path / "m", **TINY, tokenizer=str(tmp_path / "t"))
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *chain(*WORDS.values())]
+    vocab = {word: index for index, word in enumerate(words)}
+    BertTokenizer(vocab=vocab).save_pretrained(tmp_path / "t")
+    options = {**TINY, "num_train_epochs": 12, "tokenizer": str(tmp_path / "t")}
+    run = train(keyword_data(), tmp_path / "m", **options)
     assert run.record["metrics"]["test"]["accuracy"] == 1.0
     saved = AutoTokenizer.from_pretrained(tmp_path / "m")
+    assert type(saved) is BertTokenizer
     assert saved.get_vocab() == vocab
-    AutoModelForSequenceClassification.from_pretrained(tmp_path / "m")(
-        **saved("wheat corn", return_tensors="pt")
-    )
+    classify = pipeline("text-classification", str(tmp_path / "m"))
+    assert [answer["label"] for answer in classify(["wheat corn", "opec"])] == ["farm", "oil"]
 
 
 @pytest.mark.parametrize(
@@ -306,7 +301,11 @@ def test_an_existing_fast_tokenizer_is_used_as_it_is(tmp_path):
         ({"algorithm": "wrod"}, "word"),
         ({"train_fraction": 0.0}, r"train_fraction must be in \(0, 1\], got 0.0"),
         ({"eval_strategy": "sometimes"}, "sometimes"),
-        ({"model": "x", "embeddings": "y"}, "brings its own tokenizer and embeddings"),
+        ({"model": "x", "embeddings": "y"}, "--model x brings its own embeddings, head_dim"),
+        ({"model": "x", "hidden_size": 16}, "brings its own .*hidden_size"),
+        ({"lora_rank": 2}, "lora_rank=2 adapts a trained model, and there is none"),
+        ({"vocab_size": 12.5}, "vocab_size must be a whole number"),
+        ({"report_to": "tensorboard"}, "tensorboard"),
     ],
 )
 def test_train_refuses_options_it_cannot_use(tmp_path, options, message):
@@ -324,3 +323,66 @@ def test_train_does_not_overwrite_a_model_unasked(tmp_path):
 def test_train_fraction_takes_part_of_the_training_texts(tmp_path):
     run = train(keyword_data(), tmp_path / "m", **TINY, train_fraction=0.5)
     assert run.record["data"]["texts"] == {"train": 60, "validation": 40, "test": 40}
+
+
+@pytest.mark.parametrize(
+    ("options", "best"),
+    [
+        ({"eval_strategy": "no"}, False),
+        ({"save_strategy": "no"}, False),
+        ({"save_strategy": "steps", "save_steps": 4, "eval_steps": 4}, True),
+        ({"save_strategy": "best"}, True),
+        ({"train_sampling_strategy": "random", "gradient_accumulation_steps": 2}, True),
+        ({"max_steps": 3}, True),
+    ],
+)
+def test_settings_of_trainer_are_followed(tmp_path, options, best):
+    run = train(keyword_data(), tmp_path / "m", **{**TINY, **options})
+    settings = run.record["settings"]["training"]
+    assert settings["load_best_model_at_end"] is best
+    assert {name: settings[name] for name in options} == options
+
+
+def test_a_metric_of_the_user_picks_the_best_epoch(tmp_path):
+    run = train(keyword_data(), tmp_path / "m", **TINY, metric_for_best_model="loss")
+    losses = {epoch["epoch"]: epoch["eval_loss"] for epoch in run.record["epochs"]}
+    assert run.record["best_epoch"] == min(losses, key=losses.get)
+    assert run.record["settings"]["training"]["greater_is_better"] is False
+
+
+def test_overwriting_waits_until_the_data_is_read(tmp_path):
+    train(keyword_data(), tmp_path / "m", **TINY)
+    before = sorted(path.name for path in (tmp_path / "m").iterdir())
+    with pytest.raises(InputError, match=r"none\.csv"):
+        train(str(tmp_path / "none.csv"), tmp_path / "m", **TINY, overwrite=True)
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == before
+
+
+def test_fine_tuning_takes_new_rates_and_records_the_models_sizes(tmp_path):
+    train(keyword_data(), tmp_path / "a", **TINY)
+    options = {"model": str(tmp_path / "a"), "attention_dropout": 0.25, "max_length": 5}
+    run = train(keyword_data(), tmp_path / "b", **options, max_steps=2)
+    assert run.model.config.attention_dropout == run.model.model.attention.attention_dropout == 0.25
+    assert run.tokenizer.model_max_length == 5
+    assert run.record["settings"]["model"]["hidden_size"] == 8
+    assert run.record["data"]["texts_cut"]["train"] > 0
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "optimizer.pt", "rng_state.pth", "trainer_state.json"]
+)
+def test_broken_checkpoint_is_named(tmp_path, name):
+    with pytest.raises(ConnectionAbortedError):
+        train(keyword_data(), tmp_path / "m", **TINY, callbacks=[StopAt(7)])
+    (broken,) = (tmp_path / "m").glob(f"checkpoint-*/{name}")
+    broken.write_bytes(broken.read_bytes()[:-20])
+    with pytest.raises(InputError, match=f"{name}: expected a whole checkpoint"):
+        train(keyword_data(), tmp_path / "m", **TINY, resume_from_checkpoint="True")
+
+
+def test_checkpoint_of_another_model_is_refused(tmp_path):
+    with pytest.raises(ConnectionAbortedError):
+        train(keyword_data(), tmp_path / "m", **TINY, callbacks=[StopAt(7)])
+    options = {**TINY, "hidden_size": 16, "resume_from_checkpoint": "True"}
+    with pytest.raises(InputError, match=r"got one with hidden_size=8 where .* make 16"):
+        train(keyword_data(), tmp_path / "m", **options)

@@ -5,7 +5,8 @@ import random
 import datasets
 
 WORDS = {"oil": ["crude", "barrel", "opec"], "farm": ["wheat", "corn", "harvest"]}
-TINY = {"hidden_size": 8, "head_dim": 4, "num_train_epochs": 3, "learning_rate": 1e-2}
+SHORT = {"num_train_epochs": 3, "learning_rate": 1e-2}
+TINY = {"hidden_size": 8, "head_dim": 4, **SHORT}
 
 
 def keyword_texts(count, seed=0):
