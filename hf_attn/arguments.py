@@ -100,7 +100,9 @@ class HfAttnTrainingArguments(TrainingArguments):
 
     learning_rate: float = _setting(2e-3, "peak learning rate")
     num_train_epochs: float = _setting(
-        0.0, "most passes over the training texts; 0: four, or as many as make 600 steps"
+        0.0,
+        "most passes over the training texts; 0: four, or the root of the number of labels, or as "
+        "many as make 600 steps, up to 100",
     )
     per_device_train_batch_size: int = _setting(32, "texts in a training batch")
     per_device_eval_batch_size: int = _setting(64, "texts in an evaluation batch")
@@ -217,7 +219,7 @@ def _field_names(cls: Any) -> set[str]:
 
 
 def _checked(settings: Settings) -> Settings:
-    data, model, _ = settings
+    data, model, training = settings
     if not data.dataset:
         raise InputError(
             "Expected something to learn from, got no dataset. Name a file, a folder, a Hub id "
@@ -225,10 +227,26 @@ def _checked(settings: Settings) -> Settings:
         )
     if not 0 < data.train_fraction <= 1:
         raise InputError(f"train_fraction must be in (0, 1], got {data.train_fraction!r}.")
+    _check_numbers(training)
     _check_starting_point(model)
     with _as_input_errors():
         HfAttnConfig(**model.config_fields())
     return settings
+
+
+def _check_numbers(arguments: HfAttnTrainingArguments) -> None:
+    """Refuses numbers that would fail in the middle of a run."""
+    for name, least in (
+        ("learning_rate", 0),
+        ("num_train_epochs", 0),
+        ("per_device_train_batch_size", 1),
+        ("per_device_eval_batch_size", 1),
+        ("gradient_accumulation_steps", 1),
+        ("early_stopping_patience", 0),
+    ):
+        value = getattr(arguments, name)
+        if not isinstance(value, (int, float)) or value < least:
+            raise InputError(f"{name} must be a number from {least} on, got {value!r}.")
 
 
 def _check_starting_point(arguments: ModelArguments) -> None:
@@ -285,4 +303,5 @@ def _as_input_errors() -> Iterator[None]:
     try:
         yield
     except (StrictDataclassError, ValueError, TypeError, ImportError) as error:
-        raise InputError(str(error)) from error
+        # The cause is our own message, without the names of transformers' validators.
+        raise InputError(str(error.__cause__ or error)) from error

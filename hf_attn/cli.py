@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from .training import TrainingRun
 
 app = typer.Typer(
-    help="Text classifiers with one attention head, whose every decision can be read.",
     no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -41,13 +42,26 @@ _DEMO_TEXTS = (
     "net profit for the quarter rose to two mln dlrs or eleven cts per share",
     "wheat and corn exports fell in april the agriculture department said",
 )
-_FILE_ENDINGS = {".txt", ".text", ".csv", ".tsv", ".json", ".jsonl", ".md", ".log"}
+_LINES = {".txt", ".text", ".md", ".log"}
+_TABLES = {".csv", ".tsv", ".json", ".jsonl", ".parquet"}
 _USAGE_ERROR = 2
 _INTERRUPTED = 130
 
 ModelName = Annotated[str, typer.Argument(help="Folder that training wrote, or a Hub id.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for machines.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Texts at once.")]
+
+
+@app.callback()
+def describe(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    """Text classifiers with one attention head, whose every decision can be read."""
+    if version:
+        from . import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
 
 
 @app.command(context_settings=_PASS_ON)
@@ -62,7 +76,12 @@ def train(context: typer.Context) -> None:
     if PartialState().is_main_process:
         console = Console()
         _print_run(console, run)
-        console.print(f"Saved in {run.output_dir}. Next: hf-attn predict {run.output_dir} -")
+        console.print(
+            f'Saved in {run.output_dir}. Next: hf-attn predict {run.output_dir} "a text of yours"',
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 @app.command()
@@ -87,18 +106,25 @@ def evaluate(
     from .data import load_labelled_split
     from .evaluation import evaluate_texts
     from .loading import load_classifier
+    from .run_record import read_record
 
     classifier, tokenizer = load_classifier(model)
+    columns = {
+        "text_column": text_column,
+        "text_pair_column": text_pair_column,
+        "label_column": label_column,
+        "label_separator": label_separator,
+    }
+    if not any(columns.values()):  # then as in training
+        trained_on = (read_record(Path(model)) or {}).get("settings", {}).get("data", {})
+        columns = {name: trained_on.get(name) for name in columns}
     labelled = load_labelled_split(
         data,
         split,
         labels=classifier.config.class_names,
         problem_type=classifier.config.problem_type,
-        text_column=text_column,
-        text_pair_column=text_pair_column,
-        label_column=label_column,
-        label_separator=label_separator,
         unseen_labels=unseen_labels,
+        **columns,
     )
     texts = TokenizedTexts.from_dataset(labelled, tokenizer)
     result = evaluate_texts(classifier, texts, batch_size=batch_size)
@@ -111,7 +137,10 @@ def evaluate(
 @app.command()
 def predict(
     model: ModelName,
-    source: Annotated[str, typer.Argument(help="A text, a file of lines, or - for stdin.")],
+    source: Annotated[
+        str, typer.Argument(help="A text, a file (lines, CSV, TSV, JSON, Parquet), or - for stdin.")
+    ],
+    text_column: Annotated[str | None, typer.Option(help="Column of the text in a table.")] = None,
     text_pair: Annotated[
         str | None, typer.Option(help="Second text of each, for a model of pairs.")
     ] = None,
@@ -123,9 +152,10 @@ def predict(
     from .loading import load_classifier
     from .prediction import predict as predict_texts
 
-    texts = list(_lines_of(source))
+    texts, pairs = _texts_of(source, text_column)
+    if text_pair is not None:
+        pairs = [text_pair] * len(texts)
     classifier, tokenizer = load_classifier(model)
-    pairs = None if text_pair is None else [text_pair] * len(texts)
     predictions = predict_texts(texts, classifier, tokenizer, pairs=pairs, batch_size=batch_size)
     for text, prediction in zip(texts, predictions, strict=True):
         typer.echo(_as_json(text, prediction) if as_json else _as_line(prediction, top_k))
@@ -151,6 +181,7 @@ def demo(context: typer.Context) -> None:
         console.print(f"{prediction.label:>10} {prediction.score:6.1%}  {text}", soft_wrap=True)
     console.print(
         f"\nThe model is in {run.output_dir}. What to type next:\n"
+        f"{_activation()}"
         f'  hf-attn predict {run.output_dir} "the bank of england raised interest rates"\n'
         f"  hf-attn evaluate {run.output_dir} r8\n"
         "  hf-attn train YOUR.csv --output-dir YOUR-MODEL",
@@ -159,16 +190,33 @@ def demo(context: typer.Context) -> None:
     )
 
 
-def _lines_of(source: str) -> Iterator[str]:
-    """Gives the texts that an argument of `predict` stands for, without their line ends."""
-    if source != "-" and not Path(source).is_file():
-        if Path(source).suffix in _FILE_ENDINGS and not any(map(str.isspace, source)):
+def _activation() -> str:
+    """Gives the line to type first where the command is not on the path."""
+    if shutil.which("hf-attn"):
+        return ""
+    return f"  . {Path(sys.prefix, 'bin', 'activate')}\n"
+
+
+def _texts_of(source: str, text_column: str | None) -> tuple[list[str], list[str] | None]:
+    """Gives the texts that an argument of `predict` stands for, and second texts if it has any."""
+    path = Path(source)
+    if source != "-" and not path.is_file():
+        is_name = "/" in source or path.suffix in _LINES or _TABLES.intersection(path.suffixes)
+        if path.is_dir() or (is_name and not any(map(str.isspace, source))):
             raise InputError(
                 f"{source}: expected a file of texts, found none. To classify the name itself, "
                 "hand it over on standard input, with - in its place."
             )
-        yield source
-        return
+        return [source], None
+    if _TABLES.intersection(path.suffixes):
+        from .data import load_texts
+
+        return load_texts(source, text_column=text_column)
+    return list(_lines_of(source)), None
+
+
+def _lines_of(source: str) -> Iterator[str]:
+    """Gives the lines of a file or of standard input, without their ends."""
     name = "standard input" if source == "-" else source
     lines = sys.stdin.buffer if source == "-" else Path(source).open("rb")  # noqa: SIM115
     with lines:
@@ -199,6 +247,10 @@ def _print_run(console: Console, run: TrainingRun) -> None:
         f"({len(record['epochs'])} epochs, {record['sizes']['parameters']:,} parameters).",
         highlight=False,
     )
+    task = record["data"]["problem_type"].replace("_", " ")
+    console.print(f"Task: {task}, {len(record['data']['labels'])} labels.", highlight=False)
+    if record["best_epoch"] is not None and record["best_epoch"] == len(record["epochs"]):
+        console.print("It was still improving at the end: try more --num-train-epochs.")
     for split, scores in record["metrics"].items():
         console.print(
             _score_table(f"{split}: {texts[split]:,} texts", scores, record["baseline"][split])
@@ -241,4 +293,8 @@ def main() -> None:
         typer.echo(f"error: {error}", err=True)
         sys.exit(_USAGE_ERROR)
     except KeyboardInterrupt:
+        hint = ""
+        if sys.argv[1:2] == ["train"]:
+            hint = " To go on, add --resume-from-checkpoint True to the same command."
+        typer.echo(f"Interrupted.{hint}", err=True)
         sys.exit(_INTERRUPTED)

@@ -79,7 +79,7 @@ class Columns:
 
     text: str
     text_pair: str | None
-    label: str
+    label: str | None
 
 
 def choose_columns(
@@ -88,6 +88,7 @@ def choose_columns(
     text: str | None = None,
     text_pair: str | None = None,
     label: str | None = None,
+    labelled: bool = True,
 ) -> Columns:
     """Gives the columns to use: those given, and the obvious ones for the rest.
 
@@ -96,6 +97,7 @@ def choose_columns(
         text: column of the text, if given.
         text_pair: column of the second text, if given.
         label: column of the label, if given.
+        labelled: whether there must be labels.
 
     Returns:
         Names that are all columns of the split, no two the same.
@@ -119,9 +121,10 @@ def choose_columns(
         free = [name for name in free if name != text]
     if label is None and text is not None and len(free) == 1:
         label = free[0]
-    if text is None or label is None:
+    if text is None or (label is None and labelled):
         raise _not_obvious(split, "text" if text is None else "label")
-    if len({text, text_pair, label}) < 3:
+    used = [name for name in (text, text_pair, label) if name is not None]
+    if len(set(used)) < len(used):
         raise InputError(
             f"{split.source}: expected different columns for text, text pair and label, got "
             f"{text!r}, {text_pair!r} and {label!r}. Change --text-column or --label-column."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import datasets
 import numpy as np
@@ -109,7 +109,10 @@ def load_text_dataset(
     if columns.text_pair is not None:
         for name, split in splits.items():
             texts[name]["text_pair"] = _texts(split, columns.text_pair, "text-pair")
-    raw = {name: _labels(split, columns.label, label_separator) for name, split in splits.items()}
+    raw = {
+        name: _labels(split, cast(str, columns.label), label_separator)
+        for name, split in splits.items()
+    }
     encoded = encode_labels(raw, problem_type=problem_type, names=labels, unseen=unseen_labels)
     data = datasets.DatasetDict({name: _build(texts[name], name, encoded) for name in splits})
     if "train" in data and "validation" not in data and validation_size > 0:
@@ -142,6 +145,25 @@ def load_labelled_split(
             "--split."
         )
     return data[wanted]
+
+
+def load_texts(
+    path: str, *, text_column: str | None = None, text_pair_column: str | None = None
+) -> tuple[list[str], list[str] | None]:
+    """Gives the texts of a file to predict, and their second texts if it has such a column.
+
+    Args:
+        path: CSV, TSV, JSON, JSON lines or Parquet file, also gzipped.
+        text_column: column of the text; None takes the obvious one.
+        text_pair_column: column of the second text; None as in `load_text_dataset`.
+
+    Raises:
+        InputError: the file cannot be read, or a text is missing.
+    """
+    split = read_one_split(path, "texts")
+    columns = choose_columns(split, text=text_column, text_pair=text_pair_column, labelled=False)
+    pairs = columns.text_pair and _texts(split, columns.text_pair, "text-pair")
+    return _texts(split, columns.text, "text"), pairs or None
 
 
 def take_fraction(split: datasets.Dataset, fraction: float, seed: int = 0) -> datasets.Dataset:

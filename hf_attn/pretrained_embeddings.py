@@ -41,6 +41,8 @@ def copy_embeddings(
     words = _readable_tokens(tokenizer)
     if Path(source).is_file():
         found = _read_vectors(Path(source), words)
+    elif source.endswith(".vec"):
+        raise InputError(f"{source}: expected a file of word vectors, found none.")
     else:
         found = _vectors_of_model(source, words)
     if not found:

@@ -22,7 +22,7 @@ from transformers import (
     TrainerCallback,
     set_seed,
 )
-from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import IntervalStrategy
 
 from .arguments import (
@@ -41,12 +41,14 @@ from .labels import MULTI, REGRESSION, SINGLE, ProblemType
 from .loading import load_label_names
 from .metrics import score_logits
 from .modeling_hf_attn import HfAttnForSequenceClassification
+from .progress import LineProgress
 from .run_record import make_record, write_record
 from .saving import check_output_folder, make_output_folder, staged, writing_to
 from .starting_point import add_lora, build_starting_point
 
 # The default length of a run: passes over a large data set, steps on a small one.
 _LEAST_EPOCHS = 4
+_MOST_EPOCHS = 100
 _LEAST_STEPS = 600
 _TOKENS_AT_ONCE = 1 << 17
 # The validation score that picks the best epoch.
@@ -178,7 +180,7 @@ def _build_trainer(
             task, np.asarray(predicted.predictions), np.asarray(predicted.label_ids)
         )
 
-    _fit_to_data(arguments, task, texts)
+    _fit_to_data(arguments, task, texts, model.num_labels)
     rank = model_arguments.lora_rank
     trained: nn.Module = add_lora(model, rank) if rank else model
     validation = texts["validation"].sorted_by_length()[0] if "validation" in texts else None
@@ -196,19 +198,32 @@ def _build_trainer(
     except (ImportError, RuntimeError) as error:  # a package that --report_to or --optim needs
         raise InputError(str(error)) from error
     trainer.remove_callback(PrinterCallback)  # the library does not print
+    if not arguments.disable_tqdm:
+        trainer.remove_callback(ProgressCallback)
+        trainer.add_callback(LineProgress())
     if arguments.load_best_model_at_end and arguments.early_stopping_patience:
         trainer.add_callback(EarlyStoppingCallback(arguments.early_stopping_patience))
     return trainer
 
 
+def _epochs_for(arguments: HfAttnTrainingArguments, texts: TokenizedTexts, num_labels: int) -> int:
+    """Gives how often to pass over the texts: more for few texts and for many classes."""
+    batch_size = arguments.train_batch_size * arguments.world_size
+    steps = max(1, math.ceil(len(texts) / batch_size))
+    wanted = max(_LEAST_EPOCHS, math.ceil(_LEAST_STEPS / steps), math.ceil(num_labels**0.5))
+    return int(min(wanted, _MOST_EPOCHS))
+
+
 def _fit_to_data(
-    arguments: HfAttnTrainingArguments, task: ProblemType, texts: dict[str, TokenizedTexts]
+    arguments: HfAttnTrainingArguments,
+    task: ProblemType,
+    texts: dict[str, TokenizedTexts],
+    num_labels: int,
 ) -> None:
     """Completes settings that depend on the data."""
     arguments.label_names = ["labels"]
     if not arguments.num_train_epochs:
-        steps = len(texts["train"]) / (arguments.train_batch_size * arguments.world_size)
-        arguments.num_train_epochs = max(_LEAST_EPOCHS, math.ceil(_LEAST_STEPS / steps))
+        arguments.num_train_epochs = _epochs_for(arguments, texts["train"], num_labels)
     if arguments.data_seed is None:
         arguments.data_seed = arguments.seed
     if "validation" not in texts:

@@ -86,6 +86,23 @@ def test_predict_reads_a_text_a_file_and_standard_input(run, trained_folder, tmp
     assert [line.split("\t")[0] for line in file.splitlines()] == ["farm", "oil"]
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.csv", "id,text\n1,wheat harvest\n2,crude barrel\n"),
+        ("t.tsv", "id\ttext\n1\twheat harvest\n2\tcrude barrel\n"),
+        ("t.jsonl", '{"id": 1, "text": "wheat harvest"}\n{"id": 2, "text": "crude barrel"}\n'),
+    ],
+)
+def test_predict_reads_the_text_column_of_a_table(run, trained_folder, tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    _, output, _ = run("predict", trained_folder, tmp_path / name, "--json")
+    assert [json.loads(line)["text"] for line in output.splitlines()] == [
+        "wheat harvest",
+        "crude barrel",
+    ]
+
+
 def test_predict_gives_all_classes_as_json(run, trained_folder):
     from hf_attn.loading import load_classifier
 
@@ -118,6 +135,25 @@ def test_evaluate_scores_a_file_beside_the_baseline(run, trained_folder, csv):
     _, table, _ = run("evaluate", trained_folder, csv)
     assert "macro_f1" in table
     assert "farm" in table
+
+
+def test_evaluate_takes_the_columns_of_the_training(run, tmp_path):
+    rows = ["odd;tags", *(f"{word} in april;{word},said" for word in ("wheat", "crude") * 40)]
+    (tmp_path / "odd.csv").write_text("\n".join(rows) + "\n")
+    code, _, errors = run(
+        "train", tmp_path / "odd.csv", "--output-dir", tmp_path / "m", "--text-column", "odd",
+        "--label-column", "tags", "--label-separator", ",", "--hidden-size", 8, "--max-steps", 3,
+    )  # fmt: skip
+    assert code == 0, errors
+    code, output, errors = run("evaluate", tmp_path / "m", tmp_path / "odd.csv", "--json")
+    assert code == 0, errors
+    assert [row["label"] for row in json.loads(output)["classes"]] == ["crude", "said", "wheat"]
+
+
+def test_version_is_shown(run):
+    from hf_attn import __version__
+
+    assert run("--version")[:2] == (0, f"{__version__}\n")
 
 
 def make_bad_files(folder):
@@ -169,6 +205,9 @@ def test_evaluate_on_a_label_unseen_in_training_exits_with_2(run, trained_folder
         (["train", "r8", "--dataset", "r52", "--output-dir", "m"], "got 'r8' and --dataset 'r52'"),
         (["predict", "./none", "text"], "expected a folder with a model, found none"),
         (["predict", "./none", "lines.txt"], "lines.txt: expected a file of texts, found none"),
+        (["predict", "./none", "data/texts"], "data/texts: expected a file of texts, found none"),
+        (["train", "r8", "--output-dir", "m", "--learning-rate", "-1"], "must be a number from 0"),
+        (["train", "r8", "--output-dir", "m", "--hidden-size", "0"], "error: hidden_size must be"),
     ],
 )
 def test_usage_errors_exit_with_2(run, arguments, message):

@@ -18,7 +18,7 @@ BLOCKS = [
     for block in re.findall(r"^```(\w+)\n(.*?)^```$", file.read_text(), re.M | re.S)
 ]
 # What installs, tests or needs several machines is run by people and by CI, not from here.
-NOT_RUN = re.compile(r"(?:make|pip|git|cd|accelerate|torchrun|source) ")
+NOT_RUN = re.compile(r"(?:make|pip|git|cd|accelerate|torchrun|\.) ")
 
 
 @pytest.fixture(scope="module")

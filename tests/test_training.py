@@ -20,8 +20,9 @@ from transformers import (
 )
 
 from hf_attn import HfAttnForSequenceClassification, InputError, train
+from hf_attn.arguments import HfAttnTrainingArguments
 from hf_attn.batching import TokenizedTexts
-from hf_attn.training import mean_token_feature
+from hf_attn.training import _epochs_for, mean_token_feature
 
 
 def weights(folder):
@@ -341,6 +342,15 @@ def test_settings_of_trainer_are_followed(tmp_path, options, best):
     settings = run.record["settings"]["training"]
     assert settings["load_best_model_at_end"] is best
     assert {name: settings[name] for name in options} == options
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels", "epochs"), [(6400, 2, 4), (320, 2, 60), (6400, 80, 9), (2, 2, 100)]
+)
+def test_default_epochs_grow_for_few_texts_and_many_classes(tmp_path, texts, labels, epochs):
+    arguments = HfAttnTrainingArguments(output_dir=str(tmp_path))
+    tokens = TokenizedTexts(np.zeros(0, np.int32), np.zeros(texts, np.int64), None, 0)
+    assert _epochs_for(arguments, tokens, labels) == epochs
 
 
 def test_a_metric_of_the_user_picks_the_best_epoch(tmp_path):
