@@ -55,38 +55,25 @@ def build_starting_point(
 def _continue_model(
     arguments: ModelArguments, task: dict[str, Any]
 ) -> tuple[HfAttnForSequenceClassification, PreTrainedTokenizerBase]:
-    """Loads a model; with other labels than its own it gets a head for those."""
+    """Loads a model; with other labels than its own it gets a fresh head."""
     saved, tokenizer = load_classifier(str(arguments.model))
     fields = {name: getattr(saved.config, name) for name in HfAttnConfig.__annotations__}
     given = arguments.given_fields()
     rates = {name: value for name, value in given.items() if name.endswith("_dropout")}
     model = HfAttnForSequenceClassification(HfAttnConfig(**{**fields, **task, **rates}))
-    # Contributions are counted from 0 while training, and from the corpus mean afterwards.
-    saved.set_reference(torch.zeros_like(saved.score.reference))
-    model.model.load_state_dict(saved.model.state_dict())
-    _copy_known_classes(saved, model)
+    if (saved.config.id2label, saved.config.problem_type) == (
+        task["id2label"],
+        task["problem_type"],
+    ):
+        model.load_state_dict(saved.state_dict())
+        # Contributions are counted from 0 while training, and from the corpus mean afterwards.
+        model.set_reference(torch.zeros_like(model.score.reference))
+    else:
+        logger.info("%s: other labels than the data, so the head starts afresh", arguments.model)
+        model.model.load_state_dict(saved.model.state_dict())
     if "max_length" in given:
         tokenizer.model_max_length = arguments.max_length
     return model, tokenizer
-
-
-@torch.no_grad()
-def _copy_known_classes(
-    saved: HfAttnForSequenceClassification, model: HfAttnForSequenceClassification
-) -> None:
-    """Gives classes of the same name the saved weights, and the others none to unlearn."""
-    same_task = saved.config.problem_type == model.config.problem_type
-    known = {name: row for row, name in enumerate(saved.config.class_names) if same_task}
-    for row, name in enumerate(model.config.class_names):
-        if name in known:
-            model.score.out_proj.weight[row] = saved.score.out_proj.weight[known[name]]
-            model.score.bias[row] = saved.score.bias[known[name]]
-        else:
-            model.score.out_proj.weight[row] = 0
-    logger.info(
-        "%d of %d classes are the model's own", len(known.keys() & set(model.config.class_names)),
-        len(model.config.class_names),
-    )  # fmt: skip
 
 
 def _texts_of(split: datasets.Dataset) -> Iterable[str]:

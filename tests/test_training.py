@@ -199,17 +199,8 @@ def test_fine_tuning_with_new_labels_keeps_the_body_and_starts_a_head(tmp_path):
     run = train(renamed, tmp_path / "b", model=str(tmp_path / "a"), max_steps=1, learning_rate=0.0)
     for name, tensor in first.model.model.state_dict().items():
         assert torch.equal(tensor, run.model.model.state_dict()[name]), name
-    assert not run.model.score.out_proj.weight.any()
+    assert not torch.equal(first.model.score.out_proj.weight, run.model.score.out_proj.weight)
     assert run.model.config.class_names == ["x", "y"]
-
-
-def test_fine_tuning_keeps_the_weights_of_classes_of_the_same_name(tmp_path):
-    first = train(keyword_data(), tmp_path / "a", **TINY).model.cpu()
-    renamed = keyword_data().map(lambda row: {"label": {"farm": "a", "oil": "oil"}[row["label"]]})
-    run = train(renamed, tmp_path / "b", model=str(tmp_path / "a"), max_steps=1, learning_rate=0.0)
-    batch = run.tokenizer("wheat and crude in april", return_tensors="pt")
-    oil = first(**batch).logits[0, 1]
-    torch.testing.assert_close(run.model.cpu()(**batch).logits[0], torch.stack([0 * oil, oil]))
 
 
 def test_lora_trains_attention_and_head_and_saves_a_plain_model(tmp_path):
