@@ -3,7 +3,6 @@
 # No `from __future__ import annotations` here: `strict` reads the annotations as types, and with
 # that import they would be strings and every check would be off without a word.
 import difflib
-import inspect
 from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
@@ -129,8 +128,7 @@ class HfAttnConfig(PreTrainedConfig):
         return super().from_dict(config_dict, **kwargs)
 
     def _warn_of_misspelt_fields(self, kwargs: dict[str, Any]) -> None:
-        fields = set(inspect.get_annotations(type(self))) | set(self.__dataclass_fields__)
-        known = fields | _KEYWORDS_OF_TRANSFORMERS
+        known = set(self.__dataclass_fields__) | _KEYWORDS_OF_TRANSFORMERS
         known |= set(GenerationConfig._get_default_generation_params())
         for name in kwargs:
             if name in known or name.startswith("_"):
