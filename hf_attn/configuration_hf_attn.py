@@ -47,6 +47,8 @@ class HfAttnConfig(PreTrainedConfig):
         relative_attention_num_buckets: Distances between two tokens are sorted into this many
             buckets, half for each direction, each with one learned score. 0 turns order off.
         relative_attention_max_distance: Distances from here on share the last bucket.
+        attention_window: How far to the left and to the right a token sees others, so that cost
+            grows with the length of a text and not with its square; 0 for all the way.
         classifier_pooling: How a text's tokens are weighted in the pooled text: `"mean"` (all
             the same) or `"static"` (a softmax over a learned score of each token).
         ngram_buckets: Rows of the embedding that pairs of neighbouring tokens are hashed into;
@@ -79,6 +81,12 @@ class HfAttnConfig(PreTrainedConfig):
         "pool_weights",
         "attention_received",
         "bias",
+        "query",
+        "key",
+        "attention_scores",
+        "pool_scores",
+        "direct_values",
+        "context_values",
     ]
     base_model_fsdp_plan: ClassVar[dict[str, str]] = {
         "embeddings": "free_full_weight",
@@ -92,6 +100,7 @@ class HfAttnConfig(PreTrainedConfig):
     num_hidden_layers: int = 1
     relative_attention_num_buckets: int = 32
     relative_attention_max_distance: int = 128
+    attention_window: int = 0
     classifier_pooling: Literal["mean", "static"] = "mean"
     ngram_buckets: int = 0
     token_dropout: float | int = 0.0
@@ -165,10 +174,11 @@ class HfAttnConfig(PreTrainedConfig):
         for name in ("vocab_size", "hidden_size", "head_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)!r}.")
-        if self.ngram_buckets < 0:
-            raise ValueError(
-                f"ngram_buckets must be 0 (no bigrams) or more, got {self.ngram_buckets!r}."
-            )
+        for name, meaning in (("ngram_buckets", "no bigrams"), ("attention_window", "all tokens")):
+            if getattr(self, name) < 0:
+                raise ValueError(
+                    f"{name} must be 0 ({meaning}) or more, got {getattr(self, name)!r}."
+                )
         if self.pad_token_id is not None and not 0 <= self.pad_token_id < self.vocab_size:
             raise ValueError(
                 f"pad_token_id must be a row of the embedding, 0 to vocab_size - 1, got "

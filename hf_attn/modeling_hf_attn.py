@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,8 @@ from .configuration_hf_attn import HfAttnConfig
 # each computed again in the backward pass. 8 Mi are 32 MiB in float32, from where on glibc hands
 # freed memory back at once: smaller blocks leave holes that add up to the whole T x T.
 MAX_SCORES_PER_BLOCK = 1 << 23
+# With a window, blocks smaller than this would spend their time on being started.
+LEAST_ROWS_PER_BLOCK = 256
 
 
 @dataclass
@@ -41,6 +43,11 @@ class HfAttnModelOutput(ModelOutput):
         pool_weights: (B, T), how the text weighs its tokens (p), summing to 1.
         attention_received: (B, T), the attention each token gets from the pooled text (a = p A),
             summing to 1.
+        query: (B, T, K), W_q x / sqrt(K).
+        key: (B, T, K), W_k x.
+        attention_scores: One (B, 1, T, T); query i times key j plus the score of their distance,
+            the dtype's lowest number where token i does not see token j.
+        pool_scores: (B, T), the scores that pooling weights are the softmax of; 0 for the mean.
     """
 
     last_hidden_state: Tensor | None = None
@@ -49,6 +56,10 @@ class HfAttnModelOutput(ModelOutput):
     attentions: tuple[Tensor, ...] | None = None
     pool_weights: Tensor | None = None
     attention_received: Tensor | None = None
+    query: Tensor | None = None
+    key: Tensor | None = None
+    attention_scores: tuple[Tensor, ...] | None = None
+    pool_scores: Tensor | None = None
 
 
 @dataclass
@@ -67,6 +78,15 @@ class HfAttnClassifierOutput(ModelOutput):
         attention_received: (B, T), the attention each token gets from the pooled text (a = p A),
             summing to 1.
         bias: (C,), the logits of a text without tokens.
+        query: (B, T, K), W_q x / sqrt(K).
+        key: (B, T, K), W_k x.
+        attention_scores: One (B, 1, T, T); query i times key j plus the score of their distance,
+            the dtype's lowest number where token i does not see token j.
+        pool_scores: (B, T), the scores that pooling weights are the softmax of; 0 for the mean.
+        direct_values: (B, T, C), W_c (x - reference): the direct contribution of a token for each
+            unit of its pooling weight.
+        context_values: (B, T, C), W_c W_v (x - reference): the context contribution for each unit
+            of attention received.
     """
 
     loss: Tensor | None = None
@@ -79,6 +99,30 @@ class HfAttnClassifierOutput(ModelOutput):
     pool_weights: Tensor | None = None
     attention_received: Tensor | None = None
     bias: Tensor | None = None
+    query: Tensor | None = None
+    key: Tensor | None = None
+    attention_scores: tuple[Tensor, ...] | None = None
+    pool_scores: Tensor | None = None
+    direct_values: Tensor | None = None
+    context_values: Tensor | None = None
+
+
+class TokenTerms(NamedTuple):
+    """What attention, pooling and classification read of tokens, each token on its own.
+
+    Attributes:
+        query: (B, T, K).
+        key: (B, T, K).
+        pool_scores: (B, T).
+        direct_values: (B, T, C).
+        context_values: (B, T, C).
+    """
+
+    query: Tensor
+    key: Tensor
+    pool_scores: Tensor
+    direct_values: Tensor
+    context_values: Tensor
 
 
 def _at_least_float32(tensor: Tensor) -> Tensor:
@@ -117,28 +161,41 @@ class HfAttnEmbeddings(nn.Module):
             ValueError: If embeddings come to a model with bigrams.
         """
         if input_ids is not None:
-            inputs_embeds = self.embed_tokens(input_ids)
-        elif self.ngram_buckets:
+            return self.embed(input_ids, self.previous_ids(input_ids, attention_mask))
+        if self.ngram_buckets:
             raise ValueError(
                 f"inputs_embeds carry no token ids, and this model (ngram_buckets="
                 f"{self.ngram_buckets}) looks pairs of ids up. Pass input_ids, or use a model "
                 "with ngram_buckets=0."
             )
-        features = cast(Tensor, inputs_embeds)
-        if self.ngram_buckets and input_ids is not None:
-            features = features + self.embed_ngrams(self.hash_bigrams(input_ids, attention_mask))
+        return cast(Tensor, self.dropout(self.scale * cast(Tensor, inputs_embeds)))
+
+    def embed(self, input_ids: Tensor, previous_ids: Tensor | None) -> Tensor:
+        """Gives features (..., D) of tokens, from their ids (...) and those before them (...)."""
+        features = self.embed_tokens(input_ids)
+        if previous_ids is not None:
+            features = features + self.embed_ngrams(self.hash_bigrams(previous_ids, input_ids))
         return cast(Tensor, self.dropout(self.scale * features))
 
-    def hash_bigrams(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Gives the bigram bucket (B, T) of each token with the one before it.
+    def previous_ids(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor | None:
+        """Gives the id before each token (B, T), or None for a model without bigrams.
 
-        Padding counts as the pad id, whatever id stands there, and so does what is before the
-        first token: the buckets are the same for left and right padding.
+        What the mask hides is passed over, so a token in a gap leaves its neighbours side by side.
+        Before the first token stands the pad id.
         """
+        if not self.ngram_buckets:
+            return None
+        rank = attention_mask.cumsum(-1)
         ids = input_ids.masked_fill(~attention_mask, self.pad_token_id)
-        previous = F.pad(ids, (1, 0), value=self.pad_token_id)[:, :-1]
+        before_first = F.pad(torch.zeros_like(ids), (0, 1)) + self.pad_token_id
+        in_a_row = before_first.scatter(-1, rank * attention_mask, ids)
+        return in_a_row.gather(-1, (rank - 1).clamp(min=0))
+
+    def hash_bigrams(self, previous_ids: Tensor, input_ids: Tensor) -> Tensor:
+        """Gives the bucket (...) of each pair of ids (...)."""
         # Ids stay far below 2**31, so no product leaves 63 bits; both factors are primes.
-        return (previous * 1_000_003 + ids * 16_777_619) % 2_147_483_647 % self.ngram_buckets
+        hashed = previous_ids * 1_000_003 + input_ids * 16_777_619
+        return hashed % 2_147_483_647 % self.ngram_buckets
 
 
 class HfAttnPooler(nn.Module):
@@ -152,13 +209,24 @@ class HfAttnPooler(nn.Module):
             else None
         )
 
-    def forward(self, features: Tensor, attention_mask: Tensor) -> Tensor:
-        """Gives pooling weights p (B, T): 0 at padding, summing to 1 for a text with tokens."""
+    def forward(self, features: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Gives pooling weights p and the scores behind them, from features (B, T, D).
+
+        Returns:
+            The weights (B, T), 0 at padding and summing to 1 for a text with tokens, and the scores
+            (B, T) that they are the softmax of.
+        """
+        scores = self.scores(features)
         if self.score_proj is None:
-            weights = attention_mask.to(_at_least_float32(features).dtype)
-            return weights / weights.sum(-1, keepdim=True).clamp(min=1)
-        scores = _at_least_float32(self.score_proj(features).squeeze(-1))
-        return _masked_softmax(scores, attention_mask) * attention_mask
+            weights = attention_mask.to(scores.dtype)
+            return weights / weights.sum(-1, keepdim=True).clamp(min=1), scores
+        return _masked_softmax(scores, attention_mask) * attention_mask, scores
+
+    def scores(self, features: Tensor) -> Tensor:
+        """Gives the pooling scores (...) of features (..., D): 0 where all count the same."""
+        if self.score_proj is None:
+            return _at_least_float32(torch.zeros_like(features[..., 0]))
+        return _at_least_float32(self.score_proj(features).squeeze(-1))
 
 
 def _masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
@@ -166,7 +234,12 @@ def _masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
 
     Where the mask is False all along a row the row is uniform, for the caller to multiply by 0.
     """
-    return scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(-1)
+    return hide_scores(scores, mask).softmax(-1)
+
+
+def hide_scores(scores: Tensor, mask: Tensor) -> Tensor:
+    """Gives the scores with the dtype's lowest number where the mask is False."""
+    return scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
 
 
 class HfAttnRelativeBias(nn.Module):
@@ -200,18 +273,46 @@ class HfAttnRelativeBias(nn.Module):
         return torch.where(steps < near, steps, far) + one_way * (distance > 0)
 
 
+class Attended(NamedTuple):
+    """What [`HfAttnAttention`] gives.
+
+    Attributes:
+        pooled: (B, D), the attended text, W_v sum_j a_j (x_j - reference).
+        received: (B, T), the attention received a = p A.
+        weights: (B, 1, T, T), the attention weights A, or None.
+        scores: (B, 1, T, T), what they are the softmax of, or None.
+        values: (B, T, D), the attended values A W_v x, or None.
+        query: (B, T, K).
+        key: (B, T, K).
+    """
+
+    pooled: Tensor
+    received: Tensor
+    weights: Tensor | None
+    scores: Tensor | None
+    values: Tensor | None
+    query: Tensor
+    key: Tensor
+
+
+# Attention received, weights, scores and values, of all queries or of a block of them.
+Block: TypeAlias = tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]
+
+
 class HfAttnAttention(GradientCheckpointingLayer):
     """One head of scaled dot-product attention between the tokens of a text.
 
     A classification needs only how the pooled text weighs the tokens, a = p A, and one weighted
     sum of features: the value projection runs once for each text and not for each token.
 
-    Source: Vaswani et al. 2017, "Attention Is All You Need", section 3.2.1.
+    Source: Vaswani et al. 2017, "Attention Is All You Need", section 3.2.1; for the window, Beltagy
+    et al. 2020, "Longformer", section 3.1.
     """
 
     def __init__(self, config: HfAttnConfig) -> None:
         super().__init__()
         self.scaling = config.head_dim**-0.5
+        self.window = config.attention_window
         self.attention_dropout = config.attention_dropout
         self.q_proj = nn.Linear(config.hidden_size, config.head_dim, bias=False)
         self.k_proj = nn.Linear(config.hidden_size, config.head_dim, bias=False)
@@ -225,8 +326,9 @@ class HfAttnAttention(GradientCheckpointingLayer):
         attention_mask: Tensor,
         reference: Tensor | None = None,
         output_attentions: bool = False,
+        output_scores: bool = False,
         output_values: bool = False,
-    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    ) -> Attended:
         """Attends between the tokens of each text.
 
         Args:
@@ -235,87 +337,119 @@ class HfAttnAttention(GradientCheckpointingLayer):
             attention_mask: (B, T), True at tokens and False at padding.
             reference: (D,), subtracted from the features that are summed.
             output_attentions: Whether to give the attention weights.
+            output_scores: Whether to give the scores that they are the softmax of.
             output_values: Whether to give the values that each token attends to.
-
-        Returns:
-            The attended text W_v sum_j a_j (x_j - reference), (B, D); the attention received
-            a = p A, (B, T); the attention weights A, (B, 1, T, T), or None; the attended values
-            A W_v x, (B, T, D), or None.
         """
-        received, attentions, values = self._attend_in_blocks(
-            features, pool_weights, attention_mask, output_attentions, output_values
-        )
-        attended = self.v_proj(weighted_sum(received, features, reference))
-        return attended, received, attentions, values
-
-    def _attend_in_blocks(
-        self,
-        features: Tensor,
-        pool_weights: Tensor,
-        attention_mask: Tensor,
-        output_attentions: bool,
-        output_values: bool,
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        batch_size, length = attention_mask.shape
-        query = self.q_proj(features) * self.scaling
+        query, key = self.project(features)
         attend = partial(
             self._attend,
-            key=self.k_proj(features),
+            key=key,
             value=self.v_proj(features) if output_values else None,
             attention_mask=attention_mask,
-            distance_scores=self.relative_bias(length, features.device),
+            distance_scores=self.relative_bias(features.shape[1], features.device),
             output_attentions=output_attentions,
+            output_scores=output_scores,
         )
-        if torch.compiler.is_exporting() or batch_size * length * length <= MAX_SCORES_PER_BLOCK:
-            return attend(query, pool_weights, 0)
-        rows = math.ceil(MAX_SCORES_PER_BLOCK / (batch_size * length))
-        starts = range(0, length, rows)
-        blocks = [
-            _recompute_in_backward(
-                attend, query[:, start : start + rows], pool_weights[:, start : start + rows], start
+        received, weights, scores, values = self._attend_in_blocks(attend, query, pool_weights)
+        pooled = self.v_proj(weighted_sum(received, features, reference))
+        return Attended(pooled, received, weights, scores, values, query, key)
+
+    def project(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Gives queries, divided by sqrt(K), and keys, both (..., K), of features (..., D)."""
+        return self.q_proj(features) * self.scaling, self.k_proj(features)
+
+    def score(
+        self, query: Tensor, key: Tensor, distance: Tensor, distance_scores: Tensor | None
+    ) -> Tensor:
+        """Gives what each query scores each key, the lowest number beyond the window.
+
+        Args:
+            query: (B, Q, K).
+            key: (B, T, K).
+            distance: (Q, T) or (B, Q, T), how far right of the query the key stands.
+            distance_scores: (2 T,), what [`HfAttnRelativeBias`] gives for the text's length T.
+
+        Returns:
+            (B, Q, T), at least float32.
+        """
+        scores = _at_least_float32(query @ key.transpose(-1, -2))
+        if distance_scores is not None:
+            scores = scores + distance_scores[distance + distance_scores.shape[0] // 2]
+        if self.window:
+            scores = scores.masked_fill(distance.abs() > self.window, torch.finfo(scores.dtype).min)
+        return scores
+
+    def _attend_in_blocks(
+        self, attend: Callable[..., Any], query: Tensor, pool_weights: Tensor
+    ) -> Block:
+        """Runs blocks of queries, each on the keys that it sees."""
+        batch_size, length = pool_weights.shape
+        rows = self._rows_in_a_block(batch_size, length)
+        if rows >= length:
+            block: Block = attend(query, pool_weights, 0, slice(0, length))
+            return block
+        received = torch.zeros_like(pool_weights)
+        blocks = []
+        for start in range(0, length, rows):
+            stop = min(start + rows, length)
+            seen = slice(0, length)
+            if self.window:
+                seen = slice(max(0, start - self.window), min(length, stop + self.window))
+            block = _recompute_in_backward(
+                attend, query[:, start:stop], pool_weights[:, start:stop], start, seen
             )
-            for start in starts
-        ]
-        received, attentions, values = zip(*blocks, strict=True)
-        return (
-            torch.stack(received).sum(0),
-            torch.cat(attentions, dim=2) if output_attentions else None,
-            torch.cat(values, dim=1) if output_values else None,
+            received[:, seen] = received[:, seen] + block[0]
+            blocks.append(block[1:])
+        weights, scores, values = (
+            None if parts[0] is None else torch.cat(parts, dim=-2)
+            for parts in zip(*blocks, strict=True)
         )
+        return received, weights, scores, values
+
+    def _rows_in_a_block(self, batch_size: int, length: int) -> int:
+        """Gives how many queries attend at once: as many as memory, or the window, makes good."""
+        if torch.compiler.is_exporting():
+            return length
+        rows = max(1, math.ceil(MAX_SCORES_PER_BLOCK / max(1, batch_size * length)))
+        return min(rows, max(self.window, LEAST_ROWS_PER_BLOCK)) if self.window else rows
 
     def _attend(
         self,
         query: Tensor,
         pool_weights: Tensor,
         start: int,
+        seen: slice,
         *,
         key: Tensor,
         value: Tensor | None,
         attention_mask: Tensor,
         distance_scores: Tensor | None,
         output_attentions: bool,
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Attends from the queries of the tokens from `start` on to all tokens."""
+        output_scores: bool,
+    ) -> Block:
+        """Attends from the queries of the tokens from `start` on to the tokens `seen`."""
         rows, length = query.shape[1], key.shape[1]
-        scores = _at_least_float32(query @ key.transpose(1, 2))
-        if distance_scores is not None:
-            index = torch.arange(length, 2 * length, device=key.device) - torch.arange(
-                start, start + rows, device=key.device
-            ).unsqueeze(1)
-            scores = scores + distance_scores[index]
-        weights = _masked_softmax(scores, attention_mask.unsqueeze(1))
+        places = torch.arange(length, device=key.device)
+        distance = places[seen] - places[start : start + rows, None]
+        scores = self.score(query, key[:, seen], distance, distance_scores)
+        scores = hide_scores(scores, attention_mask[:, None, seen])
+        weights = scores.softmax(-1)
+        beyond = (seen.start, length - seen.stop)  # tokens that are not seen, to the left and right
+        query_mask = attention_mask[:, start : start + rows, None]
         attentions = None
         if output_attentions:
-            tokens = attention_mask[:, start : start + rows, None] & attention_mask.unsqueeze(1)
-            attentions = (weights * tokens).unsqueeze(1)
-            weights = attentions.squeeze(1)  # what is returned gets the gradient
+            # What is returned gets the gradient.
+            weights = weights * (query_mask & attention_mask[:, None, seen])
+            attentions = F.pad(weights, beyond).unsqueeze(1)
+        if output_scores:
+            lowest = torch.finfo(scores.dtype).min
+            scores = F.pad(scores, beyond, value=lowest).unsqueeze(1)
         dropped = F.dropout(weights, self.attention_dropout, self.training)
         received = (pool_weights.unsqueeze(1) @ dropped).squeeze(1)
         values = None
         if value is not None:  # nothing flows to padding, whether attentions are wanted or not
-            query_mask = attention_mask[:, start : start + rows, None]
-            values = (dropped.to(value.dtype) @ value) * query_mask
-        return received, attentions, values
+            values = (dropped.to(value.dtype) @ value[:, seen]) * query_mask
+        return received, attentions, scores if output_scores else None, values
 
 
 def _recompute_in_backward(function: Callable[..., Any], *args: Any) -> Any:
@@ -450,6 +584,7 @@ class HfAttnModel(HfAttnPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         output_last_hidden_state: bool = True,
+        output_intermediates: bool = False,
         reference: Tensor | None = None,
         token_type_ids: Tensor | None = None,
     ) -> HfAttnModelOutput:
@@ -464,6 +599,8 @@ class HfAttnModel(HfAttnPreTrainedModel):
             output_hidden_states: Whether to return the token features.
             output_last_hidden_state: Whether to compute the T x D hidden states at all; a
                 classification does without.
+            output_intermediates: Whether to return queries, keys and the scores before each
+                softmax.
             reference: (D,), subtracted from the token features when they are pooled.
             token_type_ids: (B, T), not used: other models' tokenizers give them.
 
@@ -486,23 +623,33 @@ class HfAttnModel(HfAttnPreTrainedModel):
         if self.training and self.token_dropout:
             kept = torch.rand(attention_mask.shape, device=attention_mask.device)
             attention_mask = attention_mask & (kept >= self.token_dropout)
-        pool_weights = self.pooler(features, attention_mask)
-        attended, received, attentions, values = self.attention(
+        pool_weights, pool_scores = self.pooler(features, attention_mask)
+        attended = self.attention(
             features,
             pool_weights,
             attention_mask,
             reference,
             output_attentions=bool(output_attentions),
+            output_scores=output_intermediates,
             output_values=output_last_hidden_state,
         )
-        last_hidden_state = None if values is None else features + values
+        last_hidden_state = None if attended.values is None else features + attended.values
+        intermediates = {}
+        if output_intermediates:
+            intermediates = {
+                "query": attended.query,
+                "key": attended.key,
+                "attention_scores": (attended.scores,),
+                "pool_scores": pool_scores,
+            }
         return HfAttnModelOutput(
             last_hidden_state=last_hidden_state,
-            pooler_output=weighted_sum(pool_weights, features, reference) + attended,
+            pooler_output=weighted_sum(pool_weights, features, reference) + attended.pooled,
             hidden_states=_present(features, last_hidden_state) if output_hidden_states else None,
-            attentions=(attentions,) if output_attentions else None,
+            attentions=(attended.weights,) if output_attentions else None,
             pool_weights=pool_weights,
-            attention_received=received,
+            attention_received=attended.received,
+            **intermediates,
         )
 
     def _to_bool_mask(
@@ -535,6 +682,9 @@ class HfAttnModel(HfAttnPreTrainedModel):
 
 def _present(*tensors: Tensor | None) -> tuple[Tensor, ...]:
     return tuple(tensor for tensor in tensors if tensor is not None)
+
+
+_INTERMEDIATES = ("query", "key", "attention_scores", "pool_scores")
 
 
 class _Task(NamedTuple):
@@ -574,6 +724,7 @@ class HfAttnForSequenceClassification(HfAttnPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         output_contributions: bool = False,
+        output_intermediates: bool = False,
         token_type_ids: Tensor | None = None,
     ) -> HfAttnClassifierOutput:
         """Gives the logits of each text, and the loss if labels are given.
@@ -589,6 +740,8 @@ class HfAttnForSequenceClassification(HfAttnPreTrainedModel):
             output_hidden_states: Whether to return the token features.
             output_contributions: Whether to return what each token adds to each logit, with the
                 weights it comes from.
+            output_intermediates: Whether to return what the logits are computed from on the way:
+                queries, keys, the scores before each softmax, and the class values of each token.
             token_type_ids: (B, T), not used: other models' tokenizers give them.
 
         Returns:
@@ -604,23 +757,29 @@ class HfAttnForSequenceClassification(HfAttnPreTrainedModel):
             attention_mask,
             inputs_embeds,
             output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states or output_contributions,
+            output_hidden_states=(
+                output_hidden_states or output_contributions or output_intermediates
+            ),
             output_last_hidden_state=bool(output_hidden_states),
+            output_intermediates=output_intermediates,
             reference=self.score.reference,
             return_dict=True,
         )
         logits = self.score(self.dropout(pooled.pooler_output))
-        contributions = {}
-        if output_contributions:
-            contributions = self._contributions(
-                pooled.hidden_states[0], pooled.pool_weights, pooled.attention_received
-            )
+        details: dict[str, Any] = {}
+        if output_contributions or output_intermediates:
+            values = self._class_values(pooled.hidden_states[0])
+            if output_contributions:
+                details |= self._contributions(pooled, *values)
+            if output_intermediates:
+                details |= {name: pooled[name] for name in _INTERMEDIATES}
+                details |= {"direct_values": values[0], "context_values": values[1]}
         return HfAttnClassifierOutput(
             loss=None if labels is None else self._loss(logits, labels),
             logits=logits,
             hidden_states=pooled.hidden_states if output_hidden_states else None,
             attentions=pooled.attentions,
-            **contributions,
+            **details,
         )
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -641,26 +800,43 @@ class HfAttnForSequenceClassification(HfAttnPreTrainedModel):
         task = _Task(self.num_labels, problem_type)
         return cast(Tensor, self.loss_function(labels=labels, pooled_logits=logits, config=task))
 
-    def _contributions(
-        self, features: Tensor, pool_weights: Tensor, attention_received: Tensor
-    ) -> dict[str, Tensor]:
-        """Distributes the logits over the tokens, from the same weights that made them."""
+    def _class_values(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Gives W_c (x - reference) and W_c W_v (x - reference), both (..., C), of (..., D)."""
         features = features - self.score.reference
         identity = torch.eye(features.shape[-1], dtype=features.dtype, device=features.device)
         # Module calls only: the weights may be int8 or carry LoRA, which a product would miss.
         value_of_class = self.score.out_proj(self.model.attention.v_proj(identity))  # (D, C)
-        direct_values = _at_least_float32(self.score.out_proj(features))
-        context_values = _at_least_float32(features @ value_of_class)
+        direct = _at_least_float32(self.score.out_proj(features))
+        return direct, _at_least_float32(features @ value_of_class)
+
+    def _contributions(
+        self, pooled: HfAttnModelOutput, direct_values: Tensor, context_values: Tensor
+    ) -> dict[str, Tensor]:
+        """Distributes the logits over the tokens, from the same weights that made them."""
+        pool_weights = cast(Tensor, pooled.pool_weights)
+        received = cast(Tensor, pooled.attention_received)
         direct = pool_weights.unsqueeze(-1) * direct_values
-        context = attention_received.unsqueeze(-1) * context_values
+        context = received.unsqueeze(-1) * context_values
         return {
             "contributions": direct + context,
             "direct_contributions": direct,
             "context_contributions": context,
             "pool_weights": pool_weights,
-            "attention_received": attention_received,
-            "bias": self.score(features.new_zeros(features.shape[-1])),
+            "attention_received": received,
+            "bias": self.score(torch.zeros_like(self.score.reference)),
         }
+
+    def token_terms(self, input_ids: Tensor, previous_ids: Tensor | None) -> TokenTerms:
+        """Gives what the model reads of tokens on their own, each beside any token before it.
+
+        Args:
+            input_ids: (B, T).
+            previous_ids: (B, T), the token before each; None for a model without bigrams.
+        """
+        features = self.model.embeddings.embed(input_ids, previous_ids)
+        query, key = self.model.attention.project(features)
+        pool_scores = self.model.pooler.scores(features)
+        return TokenTerms(query, key, pool_scores, *self._class_values(features))
 
     @torch.no_grad()
     def set_reference(self, reference: Tensor) -> None:

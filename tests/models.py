@@ -6,7 +6,7 @@ from hf_attn import HfAttnConfig, HfAttnForSequenceClassification
 
 LENGTH = 30
 
-# Every way to make features, to score distances and to pool.
+# Every way to make features, to score distances and to pool, and a window with either half.
 VARIANTS = [
     {
         "classifier_pooling": pooling,
@@ -17,6 +17,7 @@ VARIANTS = [
     for ngram_buckets in (0, 37)
     for buckets in (0, 32)
 ]
+VARIANTS += [VARIANTS[row] | {"attention_window": 4} for row in (1, 6)]
 MODES = ["train", "eval"]
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 

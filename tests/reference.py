@@ -18,9 +18,11 @@ def token_features(weight, config, ids, mask):
     ids = np.where(mask, ids, config.pad_token_id)
     features = weight["embeddings.embed_tokens.weight"][ids]
     if config.ngram_buckets:
-        for j, token in enumerate(ids):
-            row = hash_bigram(ids[j - 1] if j else config.pad_token_id, token, config.ngram_buckets)
+        previous = config.pad_token_id
+        for j in np.flatnonzero(mask):
+            row = hash_bigram(previous, ids[j], config.ngram_buckets)
             features[j] = features[j] + weight["embeddings.embed_ngrams.weight"][row]
+            previous = ids[j]
     return np.sqrt(config.hidden_size) * features
 
 
@@ -45,7 +47,8 @@ def classify(weight, head, config, ids, mask):
     scores = query @ key.T / np.sqrt(config.head_dim) + distance_scores(weight, config, length)
     attention, pool = np.zeros((length, length)), np.zeros(length)
     for i in real:
-        attention[i, real] = softmax(scores[i, real])
+        seen = real[abs(real - i) <= (config.attention_window or length)]
+        attention[i, seen] = softmax(scores[i, seen])
     if len(real) and config.classifier_pooling == "static":
         pool[real] = softmax(x[real] @ weight["pooler.score_proj.weight"][0])
     elif len(real):

@@ -115,6 +115,49 @@ def test_text_longer_than_any_named_length_is_classified():
     assert_near(model(ids).logits, expected["logits"], 1e-12)
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_bigram_passes_over_what_the_mask_hides(side):
+    embeddings = small_classifier(ngram_buckets=37).model.embeddings
+    ids = torch.tensor([[7, 9, 11, 13, 15, 17]])
+    mask = torch.tensor([[1, 1, 0, 0, 1, 1] if side == "right" else [0, 0, 1, 0, 1, 1]]).bool()
+    previous = embeddings.previous_ids(ids, mask)[mask]
+    expected = [0, 7, 9, 15] if side == "right" else [0, 11, 15]
+    assert previous.tolist() == expected
+
+
+# Intermediates
+
+
+@both_dtypes
+@every_variant
+def test_intermediates_lead_to_the_logits(variant, dtype, tolerance):
+    model, batch = small_classifier(dtype=dtype, **variant), masked_batch()
+    outputs = model(**batch, output_intermediates=True)
+    expected = reference_outputs(model, **batch)
+    mask = batch["attention_mask"].bool()
+    weights = outputs.attention_scores[0].softmax(-1) * (
+        mask.unsqueeze(1) & mask.unsqueeze(2)
+    ).unsqueeze(1)
+    assert_near(weights, expected["attentions"], tolerance)
+    pool = outputs.pool_scores.masked_fill(~mask, -torch.inf).softmax(-1).nan_to_num()
+    assert_near(pool, expected["pool_weights"], tolerance)
+    direct = pool.unsqueeze(-1) * outputs.direct_values
+    assert_near(direct, expected["direct_contributions"], tolerance)
+    context = (pool.unsqueeze(1) @ weights[:, 0]).mT * outputs.context_values
+    assert_near(context, expected["context_contributions"], tolerance)
+
+
+@every_variant
+def test_token_terms_are_the_intermediates(variant):
+    model, batch = small_classifier(**variant), masked_batch()
+    mask = batch["attention_mask"].bool()
+    outputs = model(**batch, output_intermediates=True)
+    previous = model.model.embeddings.previous_ids(batch["input_ids"], mask)
+    terms = model.token_terms(batch["input_ids"], previous)
+    for name, value in terms._asdict().items():
+        assert_near(value[mask], outputs[name][mask], 1e-12)
+
+
 # Contributions
 
 
@@ -464,6 +507,43 @@ def test_query_blocks_equal_the_full_matrix(variant, mode, rows, monkeypatch):
     with torch.no_grad():
         without_gradient = model(**batch).logits
     torch.testing.assert_close(without_gradient, whole.logits, rtol=0, atol=1e-12)
+
+
+@both_modes
+@pytest.mark.parametrize(("window", "rows"), [(1, 1), (4, 3), (3, 11), (40, 7)])
+def test_window_in_blocks_equals_the_full_matrix(window, rows, mode, monkeypatch):
+    model = small_classifier(attention_window=window, ngram_buckets=37).train(mode == "train")
+    whole, whole_gradients = forward_and_gradients(model, masked_batch())
+    monkeypatch.setattr(modeling_hf_attn, "MAX_SCORES_PER_BLOCK", 5 * LENGTH * rows)
+    outputs, block_gradients = forward_and_gradients(model, masked_batch())
+    torch.testing.assert_close(outputs.to_tuple(), whole.to_tuple(), rtol=0, atol=1e-12)
+    assert_all_equal(block_gradients, whole_gradients, atol=1e-11)
+
+
+def test_window_scores_no_more_keys_than_it_sees(monkeypatch):
+    scored = []
+    score = modeling_hf_attn.HfAttnAttention.score
+
+    def spy(self, query, key, *args):
+        scored.append(query.shape[1] * key.shape[1])
+        return score(self, query, key, *args)
+
+    monkeypatch.setattr(modeling_hf_attn.HfAttnAttention, "score", spy)
+    monkeypatch.setattr(modeling_hf_attn, "LEAST_ROWS_PER_BLOCK", 10)
+    model = small_classifier(attention_window=6)
+    for length in (1_000, 10_000):
+        with torch.no_grad():
+            model(torch.ones(1, length, dtype=torch.long))
+        assert sum(scored) <= length * (10 + 2 * 6)
+        scored.clear()
+
+
+def test_token_sees_nothing_beyond_the_window():
+    batch = masked_batch()
+    attentions = small_classifier(attention_window=4)(**batch, **KEPT).attentions[0]
+    distance = torch.arange(LENGTH) - torch.arange(LENGTH).unsqueeze(1)
+    assert attentions[:, 0][:, distance.abs() > 4].unique().tolist() == [0]
+    assert (attentions[0, 0][distance.abs() <= 4] > 0).all()
 
 
 @pytest.mark.parametrize(("rows", "expected"), [(1, [1] * LENGTH), (7, [7, 7, 7, 7, 2])])
