@@ -1,0 +1,84 @@
+"""Which tokens make up a word, told from where they stand in the text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Encoding
+
+Index = NDArray[np.int64]
+
+
+class Words(NamedTuple):
+    """The words of some texts, one after the other: W words and T tokens in all.
+
+    Attributes:
+        of_text: (N + 1,), index of the first word of each text; the last is W.
+        first_token: (W,), index of the first token of each word, counted through all texts.
+        spans: (W, 2), its first character and one past its last.
+        in_pair: (W,), whether it stands in the second text of a pair.
+        is_special: (W,), whether it is a token that the tokenizer put in.
+    """
+
+    of_text: Index
+    first_token: Index
+    spans: Index
+    in_pair: NDArray[np.bool_]
+    is_special: NDArray[np.bool_]
+
+
+def find_words(
+    encodings: Sequence[Encoding], texts: Sequence[str], pairs: Sequence[str] | None = None
+) -> Words:
+    """Groups tokens into words, by their offsets and never by the marks in their names.
+
+    A new word begins where the tokenizer's own splitting does, or after white space. Tokens that
+    share characters, such as the bytes of an emoji, belong to one word. A special token is a word
+    of its own.
+
+    Args:
+        encodings: N encodings of the texts, without padding.
+        texts: N texts.
+        pairs: N second texts, if there are any.
+    """
+    lengths = np.array([len(encoding) for encoding in encodings], dtype=np.int64)
+    text_of_token = np.repeat(np.arange(len(encodings)), lengths)
+    flat_offsets = chain.from_iterable(chain.from_iterable(one.offsets for one in encodings))
+    offsets = np.fromiter(flat_offsets, np.int64, 2 * len(text_of_token)).reshape(-1, 2)
+    splits = _numbers(chain.from_iterable(one.word_ids for one in encodings), len(text_of_token))
+    sides = _numbers(chain.from_iterable(one.sequence_ids for one in encodings), len(text_of_token))
+    special = sides < 0
+
+    begins = np.ones(len(text_of_token), dtype=np.bool_)
+    neighbours = (text_of_token[1:] == text_of_token[:-1]) & (sides[1:] == sides[:-1])
+    neighbours &= ~special[1:]
+    overlap = offsets[1:, 0] < offsets[:-1, 1]
+    same_split = splits[1:] == splits[:-1]
+    begins[1:] = ~neighbours | ~(same_split | overlap)
+    for token in np.flatnonzero(~begins & (offsets[:, 0] < offsets[:, 1])).tolist():
+        text = (pairs if pairs is not None and sides[token] else texts)[text_of_token[token]]
+        (start_before, end_before), start = offsets[token - 1], offsets[token, 0]
+        between = text[end_before : start + 1]  # a slice may begin with the space before its word
+        begins[token] = (
+            any(map(str.isspace, between)) and not text[start_before:end_before].isspace()
+        )
+
+    first_token = np.flatnonzero(begins)
+    starts = np.minimum.reduceat(offsets[:, 0], first_token) if len(first_token) else first_token
+    ends = np.maximum.reduceat(offsets[:, 1], first_token) if len(first_token) else first_token
+    words_before = np.concatenate([[0], np.cumsum(begins)])
+    return Words(
+        of_text=words_before[np.concatenate([[0], np.cumsum(lengths)])],
+        first_token=first_token,
+        spans=np.stack([starts, ends], axis=1),
+        in_pair=sides[first_token] == 1,
+        is_special=special[first_token],
+    )
+
+
+def _numbers(values: chain[int | None], count: int) -> Index:
+    return np.fromiter((-1 if value is None else value for value in values), np.int64, count)
