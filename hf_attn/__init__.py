@@ -13,22 +13,34 @@ if TYPE_CHECKING:
     from .configuration_hf_attn import HfAttnConfig as HfAttnConfig
     from .data import load_text_dataset as load_text_dataset
     from .errors import InputError as InputError
+    from .explainer import explain as explain
+    from .explanation import Explanation as Explanation
+    from .explanation import Explanations as Explanations
+    from .lexicon import Lexicon as Lexicon
+    from .lexicon import read_lexicon as read_lexicon
     from .modeling_hf_attn import (
         HfAttnForSequenceClassification as HfAttnForSequenceClassification,
     )
     from .modeling_hf_attn import HfAttnModel as HfAttnModel
+    from .token_counts import read_token_counts as read_token_counts
     from .tokenization_hf_attn import HfAttnTokenizer as HfAttnTokenizer
     from .training import train as train
 
 __version__ = "0.1.0"
 
 _MODULE_OF = {
+    "Explanation": "explanation",
+    "Explanations": "explanation",
     "HfAttnConfig": "configuration_hf_attn",
     "HfAttnForSequenceClassification": "modeling_hf_attn",
     "HfAttnModel": "modeling_hf_attn",
     "HfAttnTokenizer": "tokenization_hf_attn",
     "InputError": "errors",
+    "Lexicon": "lexicon",
+    "explain": "explainer",
     "load_text_dataset": "data",
+    "read_lexicon": "lexicon",
+    "read_token_counts": "token_counts",
     "train": "training",
 }
 __all__ = ["__version__", *_MODULE_OF]

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, Sampler
 if TYPE_CHECKING:
     import datasets
     from numpy.typing import NDArray
-    from transformers import PreTrainedTokenizerBase
+    from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
@@ -58,18 +58,10 @@ class TokenizedTexts(Dataset[dict[str, torch.Tensor]]):
     ) -> TokenizedTexts:
         """Tokenizes texts, or pairs of texts, cutting each at `tokenizer.model_max_length`."""
         ids: list[NDArray[np.int32]] = []
-        lengths: list[int] = []
         num_truncated = 0
         for start in range(0, len(texts), _TEXTS_AT_ONCE):
-            stop = start + _TEXTS_AT_ONCE
-            encoded = tokenizer(
-                list(texts[start:stop]),
-                None if pairs is None else list(pairs[start:stop]),
-                truncation=True,
-                return_attention_mask=False,
-                return_token_type_ids=False,
-            )
-            lengths.extend(map(len, encoded["input_ids"]))
+            part = slice(start, start + _TEXTS_AT_ONCE)
+            encoded = encode(texts[part], tokenizer, None if pairs is None else pairs[part])
             ids.extend(np.asarray(row, dtype=np.int32) for row in encoded["input_ids"])
             num_truncated += sum(bool(row.overflowing) for row in encoded.encodings or ())
         if num_truncated:
@@ -77,12 +69,21 @@ class TokenizedTexts(Dataset[dict[str, torch.Tensor]]):
                 "%d of %d texts were cut at %d tokens, the tokenizer's model_max_length",
                 num_truncated, len(texts), tokenizer.model_max_length,
             )  # fmt: skip
+        return cls.from_ids(ids, tokenizer, labels, num_truncated)
+
+    @classmethod
+    def from_ids(
+        cls,
+        ids: Sequence[Sequence[int] | NDArray[np.int32]],
+        tokenizer: PreTrainedTokenizerBase,
+        labels: NDArray[Any] | None = None,
+        num_truncated: int = 0,
+    ) -> TokenizedTexts:
+        """Takes the token ids of each text."""
+        lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+        flat = np.concatenate(ids) if len(ids) else np.empty(0)
         return cls(
-            np.concatenate(ids) if ids else np.empty(0, np.int32),
-            np.asarray(lengths, dtype=np.int64),
-            labels,
-            tokenizer.pad_token_id or 0,
-            num_truncated,
+            flat.astype(np.int32), lengths, labels, tokenizer.pad_token_id or 0, num_truncated
         )
 
     @classmethod
@@ -128,6 +129,20 @@ class TokenizedTexts(Dataset[dict[str, torch.Tensor]]):
             self.num_truncated,
         )
         return texts, order
+
+
+def encode(
+    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, pairs: Sequence[str] | None = None
+) -> BatchEncoding:
+    """Tokenizes texts, or pairs of texts, cutting each at `tokenizer.model_max_length`."""
+    encoded: BatchEncoding = tokenizer(
+        list(texts),
+        None if pairs is None else list(pairs),
+        truncation=True,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+    )
+    return encoded
 
 
 def label_array(dataset: datasets.Dataset) -> NDArray[Any] | None:

@@ -10,7 +10,7 @@ W_c W_v (x_j - reference) and the tokens S of a word,
     context_i(-S) = (sum_j A_ij u_j - sum_{j in S} A_ij u_j) / (1 - sum_{j in S} A_ij)
 
 The last line loses all digits where token i attends to little else than S. That can be so of one
-word in each row of A only, for which the row's softmax is computed a second time without it.
+word in each row of A only; where it is, the row's softmax is computed a second time without it.
 
 With bigrams the token n after the word changes as well. It is taken out together with the word, as
 S+ = S and n, and put back with its new features: one more key for every other token, with its share
@@ -27,6 +27,10 @@ import torch
 from torch import Tensor
 
 from .modeling_hf_attn import HfAttnForSequenceClassification, TokenTerms, hide_scores
+
+# A row of A that has more than this on one word is worth a softmax without it: up to here the
+# division costs one digit.
+_SHARP = 0.9
 
 
 def logits_without_words(
@@ -57,6 +61,7 @@ def logits_without_words(
     num_words = int(word_of_token.max()) + 1 if word_of_token.numel() else 0
     if not num_words:
         return bias.expand(len(input_ids), 0, -1)
+    words = _Words.of(word_of_token, num_words)
     number = torch.arange(num_words, device=input_ids.device).unsqueeze(1)
     gone = word_of_token.unsqueeze(1) == number  # (B, W, T), the tokens S, or S+
     moved = None
@@ -65,13 +70,54 @@ def logits_without_words(
         gone |= moved.is_at(gone.shape[-1])
     stays = attention_mask.unsqueeze(1) & ~gone
 
-    pool, moved_pool = _pool(outputs.pool_scores, stays, moved)
-    pooled = pool @ outputs.direct_values
-    pooled = pooled + _pooled_contexts(outputs, word_of_token, pool, gone, moved)
+    pool, moved_pool = _pool(model, outputs.pool_scores, stays, moved)
+    pooled: Tensor = pool @ outputs.direct_values
+    pooled = pooled + _pooled_contexts(outputs, words, pool, gone, moved)
     if moved is not None:
         own = moved.terms.direct_values + _context_of(moved, stays, outputs.context_values)
         pooled = pooled + moved_pool * own
     return bias + pooled
+
+
+@dataclass(frozen=True)
+class _Words:
+    """Which tokens are one word.
+
+    Attributes:
+        of_token: (B, T), the word of each token; 0 at padding.
+        count: W.
+        are_tokens: Whether each token is a word, so that B x T and B x W are the same.
+    """
+
+    of_token: Tensor
+    count: int
+    are_tokens: bool
+
+    @classmethod
+    def of(cls, word_of_token: Tensor, count: int) -> _Words:
+        """Takes words as [`logits_without_words`] does."""
+        of_token = word_of_token.clamp(min=0)
+        length = of_token.shape[1]
+        places = torch.arange(length, device=of_token.device)
+        are_tokens = count == length and bool(
+            ((word_of_token == places) | (word_of_token < 0)).all()
+        )
+        return cls(of_token, count, are_tokens)
+
+    def sum(self, of_tokens: Tensor) -> Tensor:
+        """Gives (B, W, N), sums over each word, from (B, T, N) that is 0 at padding."""
+        if self.are_tokens:
+            return of_tokens
+        index = self.of_token.unsqueeze(-1).expand_as(of_tokens)
+        sums = of_tokens.new_zeros(len(index), self.count, of_tokens.shape[-1])
+        return sums.scatter_add(1, index, of_tokens)
+
+    def spread(self, of_words: Tensor) -> Tensor:
+        """Gives (B, T, N), each token with the row of its word, from (B, W, N)."""
+        if self.are_tokens:
+            return of_words
+        index = self.of_token.unsqueeze(-1).expand(-1, -1, of_words.shape[-1])
+        return of_words.gather(1, index)
 
 
 @dataclass(frozen=True)
@@ -143,42 +189,47 @@ def _move_up(
     )
 
 
-def _pool(scores: Tensor, stays: Tensor, moved: _MovedUp | None) -> tuple[Tensor, Tensor]:
+def _pool(
+    model: HfAttnForSequenceClassification, scores: Tensor, stays: Tensor, moved: _MovedUp | None
+) -> tuple[Tensor, Tensor]:
     """Gives the pooling weights without each word: (B, W, T), and of the moved token (B, W, 1)."""
-    scores = hide_scores(scores.unsqueeze(1), stays)
     if moved is None:
-        return scores.softmax(-1) * stays, scores.new_zeros(1)
-    exists = moved.exists.unsqueeze(-1)
-    scores = torch.cat([scores, hide_scores(moved.terms.pool_scores.unsqueeze(-1), exists)], dim=-1)
-    weights = scores.softmax(-1) * torch.cat([stays, exists], dim=-1)
-    return weights[..., :-1], weights[..., -1:]
+        present, scores = stays, scores.unsqueeze(1)
+    else:
+        present = torch.cat([stays, moved.exists.unsqueeze(-1)], dim=-1)
+        others = scores.unsqueeze(1).expand(-1, present.shape[1], -1)
+        scores = torch.cat([others, moved.terms.pool_scores.unsqueeze(-1)], dim=-1)
+    if model.config.classifier_pooling == "mean":
+        weights = present / present.sum(-1, keepdim=True, dtype=scores.dtype).clamp(min=1)
+    else:
+        weights = hide_scores(scores, present).softmax(-1) * present
+    return weights[..., : stays.shape[-1]], weights[..., stays.shape[-1] :]
 
 
 def _pooled_contexts(
-    outputs: Any,
-    word_of_token: Tensor,
-    pool: Tensor,
-    gone: Tensor,
-    moved: _MovedUp | None,
+    outputs: Any, words: _Words, pool: Tensor, gone: Tensor, moved: _MovedUp | None
 ) -> Tensor:
     """Gives sum_i p_i context_i (B, W, C) without each word, over the tokens that are as before."""
-    weights = outputs.attentions[0].squeeze(1)
-    scores = outputs.attention_scores[0].squeeze(1)
+    weights: Tensor = outputs.attentions[0].squeeze(1)
+    scores: Tensor = outputs.attention_scores[0].squeeze(1)
     values: Tensor = outputs.context_values
-    mass = _mass(weights, word_of_token, moved, pool.shape[1])
-    again = _rows_again(scores, mass, gone, count=1 if moved is None else 2)
-
-    total = torch.zeros_like(values[:, :1])
+    mass = words.sum(weights.mT)  # (B, W, T), what each row of A loses with the word
     if moved is not None:
-        share = _share(moved, scores, mass, again)
+        mass = mass + _columns(weights, moved)
+    sharp = torch.nonzero(mass.amax((1, 2)) > _SHARP).squeeze(1)
+    again = _rows_again(scores[sharp], mass[sharp], gone[sharp], 1 if moved is None else 2)
+
+    total = torch.zeros_like(pool[..., :1] * values[:, :1])
+    if moved is not None:
+        share = _share(moved, scores, mass, sharp, again)
         total = (pool * share).sum(-1, keepdim=True) * moved.terms.context_values
         pool = pool * (1 - share)
     spread = pool / (1 - mass)
     for is_word, rest in again:
-        total = total + pool.where(is_word, 0) @ (rest.softmax(-1) @ values)
-        spread = spread.masked_fill(is_word, 0)
-    lost = _lost(spread, weights, values, word_of_token, moved)
-    return total + spread @ (weights @ values) - lost
+        contexts = rest.softmax(-1) @ values[sharp]
+        total[sharp] += pool[sharp].where(is_word, 0) @ contexts
+        spread[sharp] = spread[sharp].masked_fill(is_word, 0)
+    return total + spread @ (weights @ values) - _lost(spread, weights, values, words, moved)
 
 
 def _rows_again(
@@ -202,46 +253,34 @@ def _rows_again(
 
 
 def _share(
-    moved: _MovedUp, scores: Tensor, mass: Tensor, again: list[tuple[Tensor, Tensor]]
+    moved: _MovedUp,
+    scores: Tensor,
+    mass: Tensor,
+    sharp: Tensor,
+    again: list[tuple[Tensor, Tensor]],
 ) -> Tensor:
     """Gives the share (B, W, T) of each token's attention that the moved token takes."""
     log_rest = scores.logsumexp(-1).unsqueeze(1) + torch.log1p(-mass.clamp(max=1))
     for is_word, rest in again:
-        log_rest = torch.where(is_word, rest.logsumexp(-1).unsqueeze(1), log_rest)
+        log_rest[sharp] = log_rest[sharp].where(~is_word, rest.logsumexp(-1).unsqueeze(1))
     return (moved.as_key - log_rest).sigmoid() * moved.exists.unsqueeze(-1)
-
-
-def _mass(weights: Tensor, word_of_token: Tensor, moved: _MovedUp | None, num_words: int) -> Tensor:
-    """Gives how much of each token's attention each word takes, (B, W, T)."""
-    batch_size, length = word_of_token.shape
-    of_word = word_of_token.clamp(min=0).unsqueeze(-1).expand_as(weights)
-    mass = weights.new_zeros(batch_size, num_words, length).scatter_add(1, of_word, weights.mT)
-    if moved is not None:
-        mass = mass + _columns(weights, moved) * moved.exists.unsqueeze(-1)
-    return mass
 
 
 def _columns(weights: Tensor, moved: _MovedUp) -> Tensor:
     """Gives the attention (B, W, T) that each token pays to the token after each word."""
-    return weights.mT.gather(1, moved.place.unsqueeze(-1).expand(-1, -1, weights.shape[-1]))
+    index = moved.place.unsqueeze(-1).expand(-1, -1, weights.shape[-1])
+    return weights.mT.gather(1, index) * moved.exists.unsqueeze(-1)
 
 
 def _lost(
-    spread: Tensor,
-    weights: Tensor,
-    values: Tensor,
-    word_of_token: Tensor,
-    moved: _MovedUp | None,
+    spread: Tensor, weights: Tensor, values: Tensor, words: _Words, moved: _MovedUp | None
 ) -> Tensor:
     """Gives sum_i spread_i sum_{j in S} A_ij u_j, (B, W, C)."""
-    of_word = word_of_token.clamp(min=0).unsqueeze(-1)
-    by_token = (spread.gather(1, of_word.expand_as(weights)) * weights.mT).sum(-1, keepdim=True)
-    lost = values.new_zeros(*spread.shape[:2], values.shape[-1])
-    lost = lost.scatter_add(1, of_word.expand_as(values), by_token * values)
+    by_token = (words.spread(spread) * weights.mT).sum(-1, keepdim=True)
+    lost = words.sum(by_token * values)
     if moved is not None:
         its_values = values.gather(1, moved.place.unsqueeze(-1).expand(-1, -1, values.shape[-1]))
-        by_moved = (spread * _columns(weights, moved)).sum(-1) * moved.exists
-        lost = lost + by_moved.unsqueeze(-1) * its_values
+        lost = lost + (spread * _columns(weights, moved)).sum(-1, keepdim=True) * its_values
     return lost
 
 

@@ -434,22 +434,28 @@ class HfAttnAttention(GradientCheckpointingLayer):
         scores = self.score(query, key[:, seen], distance, distance_scores)
         scores = hide_scores(scores, attention_mask[:, None, seen])
         weights = scores.softmax(-1)
-        beyond = (seen.start, length - seen.stop)  # tokens that are not seen, to the left and right
         query_mask = attention_mask[:, start : start + rows, None]
         attentions = None
         if output_attentions:
             # What is returned gets the gradient.
             weights = weights * (query_mask & attention_mask[:, None, seen])
-            attentions = F.pad(weights, beyond).unsqueeze(1)
+            attentions = _widen(weights, seen, length).unsqueeze(1)
         if output_scores:
             lowest = torch.finfo(scores.dtype).min
-            scores = F.pad(scores, beyond, value=lowest).unsqueeze(1)
+            scores = _widen(scores, seen, length, lowest).unsqueeze(1)
         dropped = F.dropout(weights, self.attention_dropout, self.training)
         received = (pool_weights.unsqueeze(1) @ dropped).squeeze(1)
         values = None
         if value is not None:  # nothing flows to padding, whether attentions are wanted or not
             values = (dropped.to(value.dtype) @ value[:, seen]) * query_mask
         return received, attentions, scores if output_scores else None, values
+
+
+def _widen(rows: Tensor, seen: slice, length: int, value: float = 0) -> Tensor:
+    """Gives rows over `length` tokens from those over the tokens `seen`."""
+    if rows.shape[-1] == length:
+        return rows
+    return F.pad(rows, (seen.start, length - seen.stop), value=value)
 
 
 def _recompute_in_backward(function: Callable[..., Any], *args: Any) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,16 +61,24 @@ def predict_logits(
     """Gives the logits (N, C) of tokenized texts, whatever length they have."""
     ordered, order = texts.sorted_by_length()
     logits = np.zeros((len(texts), model.num_labels), dtype=np.float32)
-    was_training = model.training
-    model.eval()
-    with torch.inference_mode():
+    with evaluating(model), torch.inference_mode():
         for start in range(0, len(texts), batch_size):
             rows = range(start, min(start + batch_size, len(texts)))
             batch = {k: v.to(model.device) for k, v in ordered.batch(rows).items()}
             batch.pop("labels", None)
             logits[order[rows.start : rows.stop]] = model(**batch).logits.float().cpu().numpy()
-    model.train(was_training)
     return logits
+
+
+@contextlib.contextmanager
+def evaluating(model: HfAttnForSequenceClassification) -> Iterator[None]:
+    """Puts the model into evaluation mode, and back into the mode it was in."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
 
 
 def logits_to_scores(logits: NDArray[np.float32], problem_type: str | None) -> NDArray[np.float32]:

@@ -1,0 +1,321 @@
+"""Explains what a model says of texts, in batches: one forward pass and a closed form."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Encoding
+from transformers import PreTrainedTokenizerBase
+
+from .batching import TokenizedTexts, encode
+from .deletion import logits_without_words
+from .errors import InputError
+from .explanation import Array, Explanation, Explanations, TokenWeights, class_index
+from .labels import MULTI, SINGLE
+from .modeling_hf_attn import HfAttnForSequenceClassification
+from .prediction import evaluating, logits_to_scores
+from .words import Words, find_words
+
+logger = logging.getLogger(__name__)
+
+_TEXTS_AT_ONCE = 4096
+# What a batch may hold of the scores between tokens: several matrices of this size are in memory.
+_SCORES_AT_ONCE = 1 << 20
+
+
+@overload
+def explain(  # type: ignore[overload-overlap]  # a string is a sequence of strings, too
+    texts: str,
+    model: HfAttnForSequenceClassification,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    pairs: str | None = ...,
+    target: str | int | None = ...,
+    against: str | int | None = ...,
+    deletion_effects: bool = ...,
+    attentions: bool = ...,
+    batch_size: int = ...,
+) -> Explanation: ...
+
+
+@overload
+def explain(
+    texts: Sequence[str],
+    model: HfAttnForSequenceClassification,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    pairs: Sequence[str] | None = ...,
+    target: str | int | None = ...,
+    against: str | int | None = ...,
+    deletion_effects: bool = ...,
+    attentions: bool = ...,
+    batch_size: int = ...,
+) -> Explanations: ...
+
+
+def explain(
+    texts: str | Sequence[str],
+    model: HfAttnForSequenceClassification,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    pairs: str | Sequence[str] | None = None,
+    target: str | int | None = None,
+    against: str | int | None = None,
+    deletion_effects: bool = True,
+    attentions: bool = False,
+    batch_size: int = 64,
+) -> Explanation | Explanations:
+    """Gives for each word what it adds to a logit, exactly, and what the logit loses without it.
+
+    Args:
+        texts: One text, or N; an empty one has no words, and the bias as its logits.
+        model: The classifier.
+        tokenizer: The one it was trained with.
+        pairs: The second text of each, for a model of pairs.
+        target: Name or index of the class to explain; None for the likeliest one, for several
+            labels and for values for each.
+        against: Name or index of the class to compare it with; None for the others, weighted by
+            their probability.
+        deletion_effects: Whether to compute what each word's absence would do.
+        attentions: Whether to keep how the words weigh each other, W x W numbers a text.
+        batch_size: Texts at once, at most.
+
+    Returns:
+        An explanation for one text, or N of them in the order of the texts.
+
+    Raises:
+        InputError: If a class does not exist, or the model's weights hold NaN.
+        TypeError: If the model is not a classifier of this package, or the tokenizer is not a fast
+            one.
+
+    Example:
+        >>> explanation = explain("oil prices rose", model, tokenizer)
+        >>> [(word.text, word.contribution) for word in explanation.words]
+    """
+    _check(model, tokenizer)
+    for aim in (target, against):
+        class_index(aim, model.config.class_names)
+    all_texts = [texts] if isinstance(texts, str) else list(texts)
+    all_pairs = [pairs] if isinstance(pairs, str) else None if pairs is None else list(pairs)
+    explanations: list[Explanation] = []
+    with evaluating(model), torch.inference_mode():
+        for start in range(0, len(all_texts), _TEXTS_AT_ONCE):
+            part = slice(start, start + _TEXTS_AT_ONCE)
+            explainer = _Explainer(
+                model,
+                tokenizer,
+                all_texts[part],
+                None if all_pairs is None else all_pairs[part],
+                deletion_effects=deletion_effects,
+                attentions=attentions,
+            )
+            explanations += explainer.explain(batch_size)
+    if target is not None or against is not None:
+        explanations = [one.aimed_at(target, against) for one in explanations]
+    return explanations[0] if isinstance(texts, str) else Explanations(explanations)
+
+
+def _check(model: Any, tokenizer: Any) -> None:
+    if not isinstance(model, HfAttnForSequenceClassification):
+        raise TypeError(
+            "expected an HfAttnForSequenceClassification, whose logits are sums over tokens, got "
+            f"{type(model).__name__}. Load one with AutoModelForSequenceClassification, or train "
+            "one with `hf-attn train`."
+        )
+    if not getattr(tokenizer, "is_fast", False):
+        raise TypeError(
+            "expected a fast tokenizer, which knows where its tokens stand in a text, got "
+            f"{type(tokenizer).__name__}. Load it with AutoTokenizer.from_pretrained."
+        )
+    if not model.score.reference.any():
+        logger.warning(
+            "The model has no reference (score.reference is 0): contributions are counted from a "
+            "token feature of zeros, and the bias is not that of average words. Set it with "
+            "model.set_reference(hf_attn.training.mean_token_feature(model, texts))."
+        )
+
+
+class _Explainer:
+    """Explains texts that are tokenized together, longest first."""
+
+    def __init__(
+        self,
+        model: HfAttnForSequenceClassification,
+        tokenizer: PreTrainedTokenizerBase,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None,
+        *,
+        deletion_effects: bool,
+        attentions: bool,
+    ) -> None:
+        self.model = model
+        self.texts = texts
+        self.pairs = pairs
+        self.unknown_id = tokenizer.unk_token_id
+        self.deletion_effects = deletion_effects
+        self.attentions = attentions
+        encoded = encode(texts, tokenizer, pairs)
+        self.encodings = encoded.encodings or []
+        self.tokenized = TokenizedTexts.from_ids(encoded["input_ids"], tokenizer)
+
+    def explain(self, batch_size: int) -> list[Explanation]:
+        """Gives the explanations in the order of the texts."""
+        explanations: dict[int, Explanation] = {}
+        for rows in self._batches(batch_size):
+            explanations.update(zip(rows, self._explain_batch(rows), strict=True))
+        return [explanations[row] for row in range(len(self.texts))]
+
+    def _batches(self, batch_size: int) -> Iterator[list[int]]:
+        order = np.argsort(-self.tokenized.lengths, kind="stable").tolist()
+        while order:
+            longest = max(int(self.tokenized.lengths[order[0]]), 1)
+            size = max(1, min(batch_size, _SCORES_AT_ONCE // longest**2))
+            yield order[:size]
+            order = order[size:]
+
+    def _explain_batch(self, rows: Sequence[int]) -> Iterator[Explanation]:
+        texts = [self.texts[row] for row in rows]
+        pairs = None if self.pairs is None else [self.pairs[row] for row in rows]
+        encodings = [self.encodings[row] for row in rows]
+        words = find_words(encodings, texts, pairs)
+        batch = {k: v.to(self.model.device) for k, v in self.tokenized.batch(rows).items()}
+        outputs = self.model(
+            **batch,
+            output_contributions=True,
+            output_attentions=self.deletion_effects or self.attentions,
+            output_intermediates=self.deletion_effects or self.attentions,
+        )
+        _check_finite(outputs.logits)
+        mask = batch["attention_mask"]
+        parts = {
+            name: _sum_words(outputs[name][mask], words.first_token)
+            for name in (
+                "direct_contributions",
+                "context_contributions",
+                "pool_weights",
+                "attention_received",
+            )
+        }
+        effects = None
+        if self.deletion_effects:
+            effects = self._deletion_effects(batch, outputs, words)
+        known = np.ones(len(words.spans), dtype=np.bool_)
+        if self.unknown_id is not None and len(known):
+            ids = batch["input_ids"][mask].cpu().numpy()
+            known = np.minimum.reduceat(ids != self.unknown_id, words.first_token)
+        return self._take_apart(rows, encodings, words, outputs, parts, effects, known)
+
+    def _deletion_effects(
+        self, batch: dict[str, torch.Tensor], outputs: Any, words: Words
+    ) -> Array:
+        """Gives (W, C), the words of all texts of the batch."""
+        mask = batch["attention_mask"]
+        word_of_token = torch.full_like(batch["input_ids"], -1)
+        word_of_token[mask] = torch.from_numpy(word_in_text(words, int(mask.sum()))).to(mask.device)
+        without = logits_without_words(self.model, outputs, batch["input_ids"], mask, word_of_token)
+        counts = torch.from_numpy(np.diff(words.of_text)).to(mask.device)
+        exists = torch.arange(without.shape[1], device=mask.device) < counts.unsqueeze(1)
+        return _numpy((outputs.logits.unsqueeze(1) - without)[exists])
+
+    def _take_apart(
+        self,
+        rows: Sequence[int],
+        encodings: Sequence[Encoding],
+        words: Words,
+        outputs: Any,
+        parts: dict[str, Array],
+        effects: Array | None,
+        known: NDArray[np.bool_],
+    ) -> Iterator[Explanation]:
+        """Yields the explanation of each text of a batch."""
+        config = self.model.config
+        problem_type = config.problem_type or (SINGLE if self.model.num_labels > 1 else MULTI)
+        logits = outputs.logits.cpu().numpy()
+        scores = logits_to_scores(logits, problem_type).astype(np.float64)
+        logits = logits.astype(np.float64)
+        bias = _numpy(outputs.bias)
+        class_names = config.class_names
+        for position, row in enumerate(rows):
+            here = slice(*words.of_text[position : position + 2])
+            encoding = encodings[position]
+            yield Explanation(
+                text=self.texts[row],
+                pair=None if self.pairs is None else self.pairs[row],
+                class_names=class_names,
+                problem_type=problem_type,
+                logits=logits[position],
+                probabilities=scores[position],
+                bias=bias,
+                spans=words.spans[here],
+                in_pair=words.in_pair[here],
+                special=_special_names(encoding, words, here),
+                known=known[here],
+                direct=parts["direct_contributions"][here],
+                context=parts["context_contributions"][here],
+                deletion_effects=None if effects is None else effects[here],
+                pool_weights=parts["pool_weights"][here],
+                attention_received=parts["attention_received"][here],
+                num_tokens=len(encoding),
+                num_cut=sum(part.special_tokens_mask.count(0) for part in encoding.overflowing),
+                weights=self._weights(outputs, position, words, len(encoding)),
+            )
+
+    def _weights(
+        self, outputs: Any, position: int, words: Words, length: int
+    ) -> TokenWeights | None:
+        if not self.attentions:
+            return None
+        first, stop = words.of_text[position : position + 2]
+        ends = np.append(words.first_token, np.iinfo(np.int64).max)
+        start = words.first_token[first] if stop > first else 0
+        word_of_token = (
+            np.searchsorted(ends[first:stop], np.arange(start, start + length), side="right") - 1
+        )
+        return TokenWeights(
+            _numpy(outputs.attentions[0][position, 0, :length, :length]),
+            _numpy(outputs.pool_weights[position, :length]),
+            _numpy(outputs.context_values[position, :length]),
+            word_of_token,
+        )
+
+
+def word_in_text(words: Words, num_tokens: int) -> NDArray[np.int64]:
+    """Gives for each token (T,) of the texts the number of its word, counted in its text."""
+    tokens = np.diff(words.first_token, append=num_tokens)
+    number = np.arange(len(words.first_token)) - np.repeat(
+        words.of_text[:-1], np.diff(words.of_text)
+    )
+    return np.repeat(number, tokens)
+
+
+def _sum_words(values: torch.Tensor, first_token: NDArray[np.int64]) -> Array:
+    """Gives the sums (W, ...) in float64 of the values (T, ...) of the tokens of each word."""
+    array = _numpy(values)
+    if len(first_token) == len(array):
+        return array
+    return np.add.reduceat(array, first_token)
+
+
+def _numpy(tensor: torch.Tensor) -> Array:
+    return tensor.cpu().double().numpy()
+
+
+def _special_names(encoding: Encoding, words: Words, here: slice) -> dict[int, str]:
+    special = np.flatnonzero(words.is_special[here])
+    if not len(special):
+        return {}
+    first_token = words.first_token[here] - words.first_token[here][0]
+    return {int(word): encoding.tokens[first_token[word]] for word in special}
+
+
+def _check_finite(logits: torch.Tensor) -> None:
+    if not logits.isfinite().all():
+        raise InputError(
+            "expected logits that are numbers, got NaN or infinity: the model's weights are broken "
+            "(training may have diverged). Train it again with a lower --learning-rate."
+        )
