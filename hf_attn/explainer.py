@@ -240,6 +240,7 @@ class _Explainer:
         logits = logits.astype(np.float64)
         bias = _numpy(outputs.bias)
         class_names = config.class_names
+        has_special = bool(words.is_special.any())
         for position, row in enumerate(rows):
             here = slice(*words.of_text[position : position + 2])
             encoding = encodings[position]
@@ -253,7 +254,7 @@ class _Explainer:
                 bias=bias,
                 spans=words.spans[here],
                 in_pair=words.in_pair[here],
-                special=_special_names(encoding, words, here),
+                special=_special_names(encoding, words, here) if has_special else {},
                 known=known[here],
                 direct=parts["direct_contributions"][here],
                 context=parts["context_contributions"][here],
@@ -306,11 +307,12 @@ def _numpy(tensor: torch.Tensor) -> Array:
 
 
 def _special_names(encoding: Encoding, words: Words, here: slice) -> dict[int, str]:
-    special = np.flatnonzero(words.is_special[here])
-    if not len(special):
-        return {}
-    first_token = words.first_token[here] - words.first_token[here][0]
-    return {int(word): encoding.tokens[first_token[word]] for word in special}
+    """Gives the number of each word of a text that is a special token, and the token's name."""
+    first_token = words.first_token[here]
+    return {
+        int(word): encoding.tokens[first_token[word] - first_token[0]]
+        for word in np.flatnonzero(words.is_special[here])
+    }
 
 
 def _check_finite(logits: torch.Tensor) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,13 +45,18 @@ def find_words(
         texts: N texts.
         pairs: N second texts, if there are any.
     """
-    lengths = np.array([len(encoding) for encoding in encodings], dtype=np.int64)
+    lengths = np.fromiter(map(len, encodings), np.int64, len(encodings))
     text_of_token = np.repeat(np.arange(len(encodings)), lengths)
     flat_offsets = chain.from_iterable(chain.from_iterable(one.offsets for one in encodings))
     offsets = np.fromiter(flat_offsets, np.int64, 2 * len(text_of_token)).reshape(-1, 2)
-    splits = _numbers(chain.from_iterable(one.word_ids for one in encodings), len(text_of_token))
-    sides = _numbers(chain.from_iterable(one.sequence_ids for one in encodings), len(text_of_token))
-    special = sides < 0
+    special = _numbers(one.special_tokens_mask for one in encodings) == 1
+    sides = np.zeros(len(text_of_token), np.int64)
+    if pairs is not None:
+        sides = _numbers(_without_none(one.sequence_ids) for one in encodings)
+    word_ids: Iterable[Sequence[Any]] = (one.word_ids for one in encodings)
+    if special.any():
+        word_ids = map(_without_none, word_ids)
+    splits = _numbers(word_ids)
 
     begins = np.ones(len(text_of_token), dtype=np.bool_)
     neighbours = (text_of_token[1:] == text_of_token[:-1]) & (sides[1:] == sides[:-1])
@@ -80,5 +85,10 @@ def find_words(
     )
 
 
-def _numbers(values: chain[int | None], count: int) -> Index:
-    return np.fromiter((-1 if value is None else value for value in values), np.int64, count)
+def _numbers(rows: Iterable[Sequence[int]]) -> Index:
+    return np.fromiter(chain.from_iterable(rows), np.int64)
+
+
+def _without_none(numbers: Sequence[int | None]) -> list[int]:
+    """Gives -1 where a token is in no word and no text."""
+    return [-1 if number is None else number for number in numbers]
