@@ -437,9 +437,9 @@ class HfAttnAttention(GradientCheckpointingLayer):
         query_mask = attention_mask[:, start : start + rows, None]
         attentions = None
         if output_attentions:
-            # What is returned gets the gradient.
             weights = weights * (query_mask & attention_mask[:, None, seen])
             attentions = _widen(weights, seen, length).unsqueeze(1)
+            weights = attentions.squeeze(1)[..., seen]  # what is returned gets the gradient
         if output_scores:
             lowest = torch.finfo(scores.dtype).min
             scores = _widen(scores, seen, length, lowest).unsqueeze(1)
@@ -630,14 +630,16 @@ class HfAttnModel(HfAttnPreTrainedModel):
             kept = torch.rand(attention_mask.shape, device=attention_mask.device)
             attention_mask = attention_mask & (kept >= self.token_dropout)
         pool_weights, pool_scores = self.pooler(features, attention_mask)
-        attended = self.attention(
-            features,
-            pool_weights,
-            attention_mask,
-            reference,
-            output_attentions=bool(output_attentions),
-            output_scores=output_intermediates,
-            output_values=output_last_hidden_state,
+        attended = Attended(  # again, as checkpointing gives it back as a mere tuple
+            *self.attention(
+                features,
+                pool_weights,
+                attention_mask,
+                reference,
+                output_attentions=bool(output_attentions),
+                output_scores=output_intermediates,
+                output_values=output_last_hidden_state,
+            )
         )
         last_hidden_state = None if attended.values is None else features + attended.values
         intermediates = {}
