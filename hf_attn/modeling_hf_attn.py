@@ -810,12 +810,13 @@ class HfAttnForSequenceClassification(HfAttnPreTrainedModel):
 
     def _class_values(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Gives W_c (x - reference) and W_c W_v (x - reference), both (..., C), of (..., D)."""
-        features = features - self.score.reference
         identity = torch.eye(features.shape[-1], dtype=features.dtype, device=features.device)
         # Module calls only: the weights may be int8 or carry LoRA, which a product would miss.
-        value_of_class = self.score.out_proj(self.model.attention.v_proj(identity))  # (D, C)
-        direct = _at_least_float32(self.score.out_proj(features))
-        return direct, _at_least_float32(features @ value_of_class)
+        both = self.score.out_proj(torch.cat([identity, self.model.attention.v_proj(identity)]))
+        to_classes = torch.cat(both.chunk(2), dim=-1)  # (D, 2 C), W_c and W_c W_v
+        values = _at_least_float32(features @ to_classes)
+        values = values - _at_least_float32(self.score.reference @ to_classes)
+        return cast(tuple[Tensor, Tensor], values.chunk(2, dim=-1))
 
     def _contributions(
         self, pooled: HfAttnModelOutput, direct_values: Tensor, context_values: Tensor
