@@ -154,6 +154,7 @@ class _Explainer:
         attentions: bool,
     ) -> None:
         self.model = model
+        self.device = model.device
         self.texts = texts
         self.pairs = pairs
         self.unknown_id = tokenizer.unk_token_id
@@ -183,7 +184,7 @@ class _Explainer:
         pairs = None if self.pairs is None else [self.pairs[row] for row in rows]
         encodings = [self.encodings[row] for row in rows]
         words = find_words(encodings, texts, pairs)
-        batch = {k: v.to(self.model.device) for k, v in self.tokenized.batch(rows).items()}
+        batch = {k: v.to(self.device) for k, v in self.tokenized.batch(rows).items()}
         outputs = self.model(
             **batch,
             output_contributions=True,

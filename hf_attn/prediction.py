@@ -74,11 +74,13 @@ def predict_logits(
 def evaluating(model: HfAttnForSequenceClassification) -> Iterator[None]:
     """Puts the model into evaluation mode, and back into the mode it was in."""
     was_training = model.training
-    model.eval()
+    if was_training:  # to tell every module takes longer than to classify a text
+        model.eval()
     try:
         yield
     finally:
-        model.train(was_training)
+        if was_training:
+            model.train()
 
 
 def logits_to_scores(logits: NDArray[np.float32], problem_type: str | None) -> NDArray[np.float32]:
