@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .explanation import Explanation as Explanation
     from .explanation import Explanations as Explanations
     from .lexicon import Lexicon as Lexicon
-    from .lexicon import read_lexicon as read_lexicon
+    from .lexicon_reader import read_lexicon as read_lexicon
     from .modeling_hf_attn import (
         HfAttnForSequenceClassification as HfAttnForSequenceClassification,
     )
@@ -39,7 +39,7 @@ _MODULE_OF = {
     "Lexicon": "lexicon",
     "explain": "explainer",
     "load_text_dataset": "data",
-    "read_lexicon": "lexicon",
+    "read_lexicon": "lexicon_reader",
     "read_token_counts": "token_counts",
     "train": "training",
 }

@@ -14,15 +14,8 @@ from numpy.typing import NDArray
 
 from .columns import check_column, choose_columns
 from .errors import InputError
-from .labels import (
-    MULTI,
-    REGRESSION,
-    SINGLE,
-    EncodedLabels,
-    ProblemType,
-    UnseenLabels,
-    encode_labels,
-)
+from .labels import EncodedLabels, UnseenLabels, encode_labels
+from .problem_types import MULTI, REGRESSION, SINGLE, ProblemType
 from .raw_labels import RawLabels, collect_labels
 from .raw_split import RawSplit
 from .sources import Source, read_one_split, read_source

@@ -8,10 +8,10 @@ from typing import Any, cast
 from numpy.typing import NDArray
 
 from .batching import TokenizedTexts
-from .labels import MULTI, REGRESSION, SINGLE, ProblemType
 from .metrics import score_baseline, score_classes, score_logits
 from .modeling_hf_attn import HfAttnForSequenceClassification
 from .prediction import predict_logits
+from .problem_types import MULTI, REGRESSION, SINGLE, ProblemType
 
 
 @dataclass(frozen=True)

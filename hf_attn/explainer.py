@@ -16,9 +16,9 @@ from .batching import TokenizedTexts, encode
 from .deletion import logits_without_words
 from .errors import InputError
 from .explanation import Array, Explanation, Explanations, TokenWeights, class_index
-from .labels import MULTI, SINGLE
 from .modeling_hf_attn import HfAttnForSequenceClassification
 from .prediction import evaluating, logits_to_scores
+from .problem_types import MULTI, SINGLE
 from .words import Words, find_words
 
 logger = logging.getLogger(__name__)
@@ -77,8 +77,8 @@ def explain(
         model: The classifier.
         tokenizer: The one it was trained with.
         pairs: The second text of each, for a model of pairs.
-        target: Name or index of the class to explain; None for the likeliest one, for several
-            labels and for values for each.
+        target: Name or index of the class to explain; None for the likeliest one (but `against`),
+            for several labels and for values for each.
         against: Name or index of the class to compare it with; None for the others, weighted by
             their probability.
         deletion_effects: Whether to compute what each word's absence would do.
@@ -97,7 +97,7 @@ def explain(
         >>> explanation = explain("oil prices rose", model, tokenizer)
         >>> [(word.text, word.contribution) for word in explanation.words]
     """
-    _check(model, tokenizer)
+    check_explainable(model, tokenizer)
     for aim in (target, against):
         class_index(aim, model.config.class_names)
     all_texts = [texts] if isinstance(texts, str) else list(texts)
@@ -120,7 +120,13 @@ def explain(
     return explanations[0] if isinstance(texts, str) else Explanations(explanations)
 
 
-def _check(model: Any, tokenizer: Any) -> None:
+def check_explainable(model: Any, tokenizer: Any) -> None:
+    """Refuses a model or a tokenizer of another kind, and warns of a model without a reference.
+
+    Raises:
+        TypeError: If the model is not a classifier of this package, or the tokenizer is not a fast
+            one.
+    """
     if not isinstance(model, HfAttnForSequenceClassification):
         raise TypeError(
             "expected an HfAttnForSequenceClassification, whose logits are sums over tokens, got "
@@ -191,7 +197,7 @@ class _Explainer:
             output_attentions=self.deletion_effects or self.attentions,
             output_intermediates=self.deletion_effects or self.attentions,
         )
-        _check_finite(outputs.logits)
+        check_finite(outputs.logits)
         mask = batch["attention_mask"]
         parts = {
             name: _sum_words(outputs[name][mask], words.first_token)
@@ -316,7 +322,12 @@ def _special_names(encoding: Encoding, words: Words, here: slice) -> dict[int, s
     }
 
 
-def _check_finite(logits: torch.Tensor) -> None:
+def check_finite(logits: torch.Tensor) -> None:
+    """Refuses what broken weights give.
+
+    Raises:
+        InputError: If a logit is NaN or infinite.
+    """
     if not logits.isfinite().all():
         raise InputError(
             "expected logits that are numbers, got NaN or infinity: the model's weights are broken "

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
-from .labels import MULTI, REGRESSION
+from .problem_types import MULTI, REGRESSION
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -259,8 +259,8 @@ class Explanation:
         """Gives the same explanation with other readings.
 
         Args:
-            target: Name or index of the class; None for the likeliest one, and for several labels
-                or values all.
+            target: Name or index of the class; None for the likeliest one (but `against`), and for
+                several labels or values all.
             against: Name or index of the class to compare it with; None for the others, weighted by
                 the softmax over their logits (for several labels and values, for nothing).
 
@@ -268,7 +268,7 @@ class Explanation:
             InputError: If there is no such class, or both are the same.
         """
         first, second = (class_index(aim, self.class_names) for aim in (target, against))
-        if second is not None and second == self._target(first):
+        if second is not None and second == first:
             raise InputError(
                 f"against must be another class than the target, got {self.class_names[second]!r} "
                 "for both. Leave it out to compare with all others."
@@ -277,31 +277,41 @@ class Explanation:
             raise InputError("against compares classes, and this model gives values: leave it out.")
         return replace(self, target=first, against=second)
 
-    def _target(self, target: int | None) -> int:
-        return int(self.logits.argmax()) if target is None else target
-
     @cached_property
     def readings(self) -> tuple[Reading, ...]:
         """The sums asked for: one, or for several labels one for each, the likeliest first."""
-        if self.target is None and (self.problem_type in (MULTI, REGRESSION)):
-            order = np.argsort(-self.logits, kind="stable")
-            if self.problem_type == REGRESSION:
-                order = np.arange(len(order))
-            return tuple(self._read(int(index)) for index in order)
-        return (self._read(self._target(self.target)),)
+        return tuple(self._read(index) for index in self._targets)
 
-    @property
+    @cached_property
     def shown(self) -> tuple[Reading, ...]:
         """The readings that a view shows: of several labels the likely ones, or the first."""
-        if self.target is not None or self.problem_type != MULTI:
-            return self.readings
-        likely = [reading for reading in self.readings if reading.probability >= LIKELY]
-        return tuple(likely) or self.readings[:1]
+        targets = self._targets
+        if self.target is None and self.problem_type == MULTI:
+            likely = [index for index in targets if self.probabilities[index] >= LIKELY]
+            targets = likely or targets[:1]
+        return tuple(self._read(index) for index in targets)
+
+    @property
+    def _targets(self) -> list[int]:
+        """The classes of the readings."""
+        if self.target is not None or self.problem_type not in (MULTI, REGRESSION):
+            return [self._likeliest() if self.target is None else self.target]
+        if self.problem_type == REGRESSION:
+            return list(range(len(self.logits)))
+        order = np.argsort(-self.logits, kind="stable").tolist()
+        return [index for index in order if index != self.against]
+
+    def _likeliest(self) -> int:
+        """The class with the highest logit, of those that are not what it is compared with."""
+        logits = self.logits.copy()
+        if self.against is not None:
+            logits[self.against] = -np.inf
+        return int(logits.argmax())
 
     @property
     def words(self) -> tuple[Word, ...]:
         """The words as the first reading has them."""
-        return self.readings[0].words
+        return self.shown[0].words
 
     @property
     def largest(self) -> float:
@@ -397,10 +407,7 @@ class Explanation:
                 yield Piece(text[position:start])
                 yield Piece(word, index)
                 position = end
-        is_last = in_pair == (self.pair is not None)
-        end = len(text) if self.cut_at is None or not is_last else max(self.cut_at, position)
-        yield Piece(text[position:end])
-        yield Piece(text[end:], was_read=False)
+        yield Piece(text[position:], was_read=not self.num_cut)
 
     def to_dict(self) -> dict[str, Any]:
         """Gives the prediction and all readings, of what JSON can hold."""

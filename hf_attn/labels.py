@@ -9,18 +9,15 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Final, Literal, get_args
+from typing import Any, Literal, get_args
 
 from .errors import InputError
+from .problem_types import MULTI, REGRESSION, SINGLE, ProblemType
 from .raw_labels import RawLabels
 
 logger = logging.getLogger(__name__)
 
-ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
 UnseenLabels = Literal["error", "drop"]
-SINGLE: Final = "single_label_classification"
-MULTI: Final = "multi_label_classification"
-REGRESSION: Final = "regression"
 
 INTEGER = re.compile(r"[+-]?\d+")
 # Values of the rows that are kept, and the indices of those rows; None for all.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn import metrics
 
-from .labels import ProblemType
+from .problem_types import ProblemType
 
 
 class _TextMetric(evaluate.Metric):  # type: ignore[misc]

@@ -654,7 +654,7 @@ class HfAttnModel(HfAttnPreTrainedModel):
             last_hidden_state=last_hidden_state,
             pooler_output=weighted_sum(pool_weights, features, reference) + attended.pooled,
             hidden_states=_present(features, last_hidden_state) if output_hidden_states else None,
-            attentions=(attended.weights,) if output_attentions else None,
+            attentions=_present(attended.weights) if output_attentions else None,
             pool_weights=pool_weights,
             attention_received=attended.received,
             **intermediates,

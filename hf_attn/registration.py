@@ -1,7 +1,8 @@
-"""Makes transformers' Auto classes know this package, whichever of the two is imported first.
+"""Makes transformers' Auto classes and pipelines know this package, whichever is imported first.
 
 Importing transformers takes seconds, so the package does not do it. Each Auto module of
-transformers has a part of ours registered when it loads, at once if that has happened before.
+transformers, and the one of its pipelines, has a part of ours registered when it loads, at once if
+that has happened before.
 """
 
 import importlib
@@ -12,7 +13,7 @@ from typing import Any
 import wrapt
 
 _AUTO = "transformers.models.auto"
-# Our module -> (our class, the Auto class that loads it, the module of that Auto class).
+# Our module -> (our class, the Auto class or registry that loads it, the module of that).
 _PARTS = {
     "configuration_hf_attn": [
         ("HfAttnConfig", "AutoConfig", f"{_AUTO}.configuration_auto"),
@@ -28,13 +29,16 @@ _PARTS = {
     "tokenization_hf_attn": [
         ("HfAttnTokenizer", "AutoTokenizer", f"{_AUTO}.tokenization_auto"),
     ],
+    "explanation_pipeline": [
+        ("ExplanationPipeline", "PIPELINE_REGISTRY", "transformers.pipelines"),
+    ],
 }
-_AUTO_MODULES = sorted({auto for parts in _PARTS.values() for *_, auto in parts})
+_PLACES = sorted({place for parts in _PARTS.values() for *_, place in parts})
 
 
 def register() -> None:
-    """Registers configuration, models and tokenizer with the Auto classes, now or when loaded."""
-    for name in (*_AUTO_MODULES, *map(_full_name, _PARTS)):
+    """Registers configuration, models, tokenizer and pipeline, now or when what loads them is."""
+    for name in (*_PLACES, *map(_full_name, _PARTS)):
         wrapt.register_post_import_hook(_register_what_is_loaded, name)
 
 
@@ -43,7 +47,7 @@ def _full_name(module: str) -> str:
 
 
 def _register_what_is_loaded(_loaded: ModuleType) -> None:
-    """Registers each class of ours that is loaded, or whose Auto class is, loading the other.
+    """Registers each class of ours that is loaded, or whose place is, loading the other.
 
     Importing one of our modules first makes transformers load Auto modules in the middle of it.
     What is half imported is left alone: this runs again when it is complete.
@@ -51,19 +55,39 @@ def _register_what_is_loaded(_loaded: ModuleType) -> None:
     if any(_is_half_imported(module) for module in _PARTS):
         return
     for module, parts in _PARTS.items():
-        for own_class, auto_class, auto_module in parts:
-            if _full_name(module) in sys.modules and auto_module not in sys.modules:
-                importlib.import_module(auto_module)
-            auto = getattr(sys.modules.get(auto_module), auto_class, None)
-            if auto is not None:
-                _register(auto, _own_class(module, own_class))
+        for own_class, place_name, place_module in parts:
+            if _full_name(module) in sys.modules and place_module not in sys.modules:
+                importlib.import_module(place_module)
+            place = getattr(sys.modules.get(place_module), place_name, None)
+            if place is not None:
+                _register(place, _own_class(module, own_class))
 
 
-def _register(auto_class: Any, own_class: Any) -> None:
+def _register(place: Any, own_class: Any) -> None:
+    """Registers a class with its Auto class, or a pipeline with the registry."""
+    if isinstance(place, type):
+        _register_with_auto_class(place, own_class)
+    else:
+        _register_pipeline(place, own_class)
+
+
+def _register_with_auto_class(auto_class: Any, own_class: Any) -> None:
     config: Any = _own_class("configuration_hf_attn", "HfAttnConfig")
     key = config.model_type if own_class is config else config
     auto_class.register(key, own_class, exist_ok=True)
     own_class.register_for_auto_class(auto_class.__name__)  # saved models name and carry our code
+
+
+def _register_pipeline(registry: Any, pipeline_class: Any) -> None:
+    task = _own_class("explanation_pipeline", "TASK")
+    if task not in registry.get_supported_tasks():
+        models = importlib.import_module(f"{_AUTO}.modeling_auto")
+        registry.register_pipeline(
+            task,
+            pipeline_class=pipeline_class,
+            pt_model=models.AutoModelForSequenceClassification,
+            type="text",
+        )
 
 
 def _own_class(module: str, name: str) -> Any:

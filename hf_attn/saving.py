@@ -37,6 +37,14 @@ def staged(folder: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def staged_file(path: str | Path) -> Iterator[Path]:
+    """Gives where to write a file that moves to `path` at the end, or vanishes after an error."""
+    path = Path(path)
+    with staged(path.parent) as folder:
+        yield folder / path.name
+
+
+@contextlib.contextmanager
 def writing_to(folder: Path) -> Iterator[None]:
     """Says as an [`InputError`] that a disk is full or read-only; drops checkpoints it cut short.
 

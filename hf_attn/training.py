@@ -37,14 +37,15 @@ from .checkpoints import check_same_model, checkpoint_to_resume
 from .data import label_names, load_text_dataset, take_fraction
 from .errors import InputError
 from .evaluation import evaluate_texts
-from .labels import MULTI, REGRESSION, SINGLE, ProblemType
 from .loading import load_label_names
 from .metrics import score_logits
 from .modeling_hf_attn import HfAttnForSequenceClassification
+from .problem_types import MULTI, REGRESSION, SINGLE, ProblemType
 from .progress import LineProgress
 from .run_record import make_record, write_record
 from .saving import check_output_folder, make_output_folder, staged, writing_to
 from .starting_point import add_lora, build_starting_point
+from .token_counts import count_tokens, write_token_counts
 
 # The default length of a run: passes over a large data set, steps on a small one.
 _LEAST_EPOCHS = 4
@@ -142,6 +143,7 @@ def run_training(settings: Settings, callbacks: Sequence[TrainerCallback] = ()) 
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
             write_record(record, folder)
+            write_token_counts(count_tokens(texts["train"], tokenizer), folder)
     trainer.accelerator.wait_for_everyone()
     return TrainingRun(model, tokenizer, record, output_dir)
 

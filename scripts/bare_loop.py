@@ -16,8 +16,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from hf_attn import HfAttnForSequenceClassification, load_text_dataset
 from hf_attn.arguments import HfAttnTrainingArguments, settings_from_options
 from hf_attn.batching import LengthGroupedSampler, TokenizedTexts
-from hf_attn.labels import ProblemType
 from hf_attn.metrics import score_logits
+from hf_attn.problem_types import ProblemType
 from hf_attn.starting_point import build_starting_point
 
 

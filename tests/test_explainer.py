@@ -204,6 +204,8 @@ def test_several_labels_have_a_reading_each():
     assert probabilities == sorted(probabilities, reverse=True)
     assert len(explanation.shown) == max(1, sum(p >= 0.5 for p in probabilities))
     assert [reading.target for reading in explanation.aimed_at("fall").shown] == ["fall"]
+    against = {reading.title for reading in explanation.aimed_at(against="fall").readings}
+    assert against == {"rise against fall", "other against fall"}
 
 
 def test_regression_reads_the_value():
@@ -323,12 +325,12 @@ def test_class_that_cannot_be_explained_is_refused(aim, message):
         explain(TEXTS[0], classifier(tokenizer), tokenizer, **aim)
 
 
-def test_likeliest_class_is_not_compared_with_itself():
+def test_likeliest_class_is_never_compared_with_itself():
     tokenizer = tokenizer_of("word")
     model = classifier(tokenizer)
-    label = explain(TEXTS[0], model, tokenizer).label
-    with pytest.raises(InputError, match="another class than the target"):
-        explain(TEXTS[0], model, tokenizer, against=label)
+    order = [CLASSES[index] for index in explain(TEXTS[0], model, tokenizer).logits.argsort()]
+    (reading,) = explain(TEXTS[0], model, tokenizer, against=order[-1]).readings
+    assert reading.title == f"{order[-2]} against {order[-1]}"
 
 
 def test_models_of_another_type_are_refused():

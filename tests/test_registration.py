@@ -143,6 +143,54 @@ def test_pipeline_answers_in_a_fresh_process(folder):
     assert printed.endswith("answered\n")
 
 
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import hf_attn, transformers",
+        "import transformers, hf_attn",
+        "from transformers import pipeline; import hf_attn",
+        "import transformers.pipelines; import hf_attn",
+        "import transformers.pipelines; import hf_attn.modeling_hf_attn",
+        "import hf_attn.explanation_pipeline",
+        "import hf_attn.explainer",
+        "from hf_attn import HfAttnTokenizer; import transformers",
+    ],
+)
+def test_explained_classification_is_a_task_whatever_is_imported_first(imports, folder):
+    code = """
+        import sys
+        {imports}
+        from transformers import pipeline
+        from transformers.pipelines import PIPELINE_REGISTRY
+
+        tasks = PIPELINE_REGISTRY.get_supported_tasks()
+        assert tasks.count("explained-text-classification") == 1
+        explained = pipeline("explained-text-classification", model=sys.argv[1], device="cpu")
+        (answer,) = explained(["oil prices rose"], batch_size=2)
+        hf_attn = sys.modules["hf_attn"]
+        expected = hf_attn.explain("oil prices rose", explained.model, explained.tokenizer)
+        assert answer["score"] == expected.probability
+        contributions = [word["contribution"] for word in answer["words"]]
+        assert contributions == [word.contribution for word in expected.words]
+        print(type(explained).__name__)
+        from transformers import TextClassificationPipeline
+        usual = pipeline("text-classification", model=sys.argv[1], device="cpu")
+        assert type(usual) is TextClassificationPipeline
+    """
+    assert run_python(code.replace("{imports}", imports), folder) == "ExplanationPipeline\n"
+
+
+def test_pipelines_load_without_the_modules_that_explain():
+    printed = run_python("""
+        import sys
+        import hf_attn
+        import transformers.pipelines
+        print([name for name in ("explainer", "explanation", "deletion")
+               if f"hf_attn.{name}" in sys.modules])
+    """)
+    assert printed == "[]\n"
+
+
 def test_saving_copies_the_three_files_the_hub_runs(folder):
     assert {path.name for path in folder.glob("*.py")} == {
         "configuration_hf_attn.py",

@@ -1,0 +1,42 @@
+"""What every page is made with: templates in which texts are escaped, and colours for shares."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+
+def render(template: str, **values: Any) -> str:
+    """Gives the page or fragment that a file of `templates/` describes."""
+    return _environment().get_template(template).render(**values)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("hf_attn"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters["exact"] = _exact
+    return environment
+
+
+def _exact(text: str) -> Markup:
+    """Escapes a text, line ends too: a browser would read a bare carriage return as a line feed."""
+    return escape(text).replace("\r", Markup("&#13;"))
+
+
+def short(share: float) -> str:
+    """Writes a share of the scale in few bytes: .42, -.1, 0."""
+    return f"{round(share, 2) + 0:g}".replace("0.", ".")
+
+
+def bar_style(share: float, power: float = 1) -> str:
+    """Gives the style that colours what is for a class (--p) or against it (--n)."""
+    return f"--{'n' if share < 0 else 'p'}:{short(abs(share) ** power)}"

@@ -1,0 +1,52 @@
+"""What every view for a terminal is printed with: a console, colours, and words kept in a line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import unicodedata
+
+from rich.color import Color
+from rich.console import Console
+
+# Read on light and dark backgrounds.
+BLUE = Color.from_rgb(13, 99, 214)
+ORANGE = Color.from_rgb(184, 82, 0)
+# Control characters could move the cursor or forge a line: their pictures are shown instead.
+PICTURES = {
+    **{code: 0x2400 + code for code in range(32)},
+    **dict.fromkeys(range(127, 160), 0xFFFD),
+}
+_LEFT_TO_RIGHT_MARK = "\u200e"
+
+
+def new_console(width: int | None, color: bool | None) -> Console:
+    """Gives a console that prints texts as they are.
+
+    Args:
+        width: Columns to keep to; those of the terminal if None.
+        color: Whether to use colours; if None, where standard output is a terminal and the
+            variable `NO_COLOR` is not set.
+    """
+    if color is None:
+        color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    truecolor = os.environ.get("COLORTERM") in ("truecolor", "24bit")
+    return Console(
+        width=width or shutil.get_terminal_size().columns,
+        force_terminal=color,
+        no_color=not color,
+        color_system=("truecolor" if truecolor else "256") if color else None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        legacy_windows=False,
+    )
+
+
+def in_a_line(text: str) -> str:
+    """Gives a text that stays in its line and leaves the numbers after it where they are."""
+    shown = text.translate(PICTURES)
+    if any(unicodedata.bidirectional(character) in ("R", "AL", "AN") for character in shown):
+        shown += _LEFT_TO_RIGHT_MARK
+    return shown

@@ -1,0 +1,57 @@
+"""How often each token occurred in training: the `token_counts.json` beside the weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+from transformers.utils.hub import cached_file
+
+from .batching import TokenizedTexts
+from .errors import InputError
+
+COUNTS_FILE = "token_counts.json"
+
+
+def count_tokens(texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
+    """Gives each token that occurs in the texts and how often, the most frequent first."""
+    counts = np.bincount(texts.token_ids)
+    order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
+    return dict(
+        zip(tokenizer.convert_ids_to_tokens(order.tolist()), counts[order].tolist(), strict=True)
+    )
+
+
+def write_token_counts(counts: dict[str, int], folder: Path) -> None:
+    """Writes the counts into a folder, a token a line."""
+    text = json.dumps(counts, indent=0, ensure_ascii=False)
+    (folder / COUNTS_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def read_token_counts(name_or_path: str, *, revision: str | None = None) -> dict[str, int] | None:
+    """Gives how often each token occurred in the texts that a saved model was trained on.
+
+    Args:
+        name_or_path: A folder that training wrote, or the id of a Hub repository.
+        revision: Branch, tag or commit of the repository.
+
+    Returns:
+        The counts of the tokens that occurred, or None for a model saved without them.
+
+    Raises:
+        InputError: If the file is broken.
+    """
+    try:
+        path = cached_file(name_or_path, COUNTS_FILE, revision=revision)
+    except OSError:  # transformers' error for a file that is not there
+        return None
+    try:
+        counts = json.loads(Path(str(path)).read_text(encoding="utf-8"))
+        return {str(token): int(count) for token, count in counts.items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path}: expected token counts in JSON, got {error}. The file is broken: delete it to "
+            "go on without counts, or train again."
+        ) from error

@@ -1,0 +1,67 @@
+"""What all views of an explanation say in the same words: the prediction, notes and numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from .explanation import LIKELY, Explanation, Explanations, Reading
+from .problem_types import MULTI, REGRESSION
+
+DELETION_EFFECT = "Deletion effect: what would be lost without the word."
+
+
+def prediction_line(explanation: Explanation) -> str:
+    """Gives the label, how probable it is, and how far it is ahead; for a regression the value."""
+    if explanation.problem_type == REGRESSION:
+        values = zip(explanation.class_names, explanation.probabilities, strict=True)
+        return ", ".join(f"{name}: {value:+.4g}" for name, value in values)
+    return (
+        f"{explanation.label}: probability {explanation.probability:.1%}, "
+        f"margin {explanation.margin:.2f} logit"
+    )
+
+
+def reading_line(explanation: Explanation, reading: Reading) -> str:
+    """Gives what a sum is of, and the probability of its class where it is not the label."""
+    if explanation.problem_type == REGRESSION or reading.target == explanation.label:
+        return reading.title
+    return f"{reading.title}: probability {reading.probability:.1%}"
+
+
+def notes(explanation: Explanation) -> Iterator[str]:
+    """Yields what a reader has to know before the numbers: no words, a cut, labels not shown."""
+    if not explanation.words:
+        yield "No words were read, so the logits are the bias alone."
+    if explanation.num_cut:
+        yield (
+            f"Cut: the model read {explanation.num_tokens:,} tokens, the tokenizer's limit, and "
+            f"not the last {explanation.num_cut:,}."
+        )
+    if explanation.problem_type == MULTI and explanation.target is None:
+        number, total = len(explanation.shown), len(explanation.class_names)
+        why = f"each with a probability of at least {LIKELY:.0%}"
+        if explanation.probability < LIKELY:
+            why = f"the likeliest; none has a probability of {LIKELY:.0%}"
+        yield f"Shown: {number} of {total} labels, {why}. JSON and data frame hold all."
+
+
+def legend(explanations: Explanations, unknown_mark: str = "?") -> Iterator[str]:
+    """Yields what the marks in use mean; nothing without words."""
+    words = [word for one in explanations for reading in one.shown for word in reading.words]
+    if any(word.deletion_effect is not None for word in words):
+        yield DELETION_EFFECT
+    if any(word.signs_differ for word in words):
+        yield "≠ Signs differ: the word adds, yet without it there would be more, or the reverse."
+    if not all(word.is_known for word in words):
+        yield f"{unknown_mark} The vocabulary does not have the word, or not all of it."
+
+
+def unit(explanations: Explanations) -> str:
+    """Gives what contributions are counted in: "logit", or for a regression "value"."""
+    return "value" if any(one.problem_type == REGRESSION for one in explanations) else "logit"
+
+
+def signed(value: float, scale: float) -> str:
+    """Writes a number with three digits or more where `scale` is the largest there is."""
+    return f"{value:+.{2 + max(0, -math.floor(math.log10(scale)))}f}"
