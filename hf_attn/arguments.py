@@ -61,6 +61,7 @@ class ModelArguments:
     head_dim: int = _setting(32, "width of queries and keys")
     relative_attention_num_buckets: int = _setting(32, "buckets of distances; 0 ignores order")
     relative_attention_max_distance: int = _setting(128, "distance from which all share a bucket")
+    attention_window: int = _setting(0, "tokens a token sees to each side; 0 for all")
     classifier_pooling: str = _setting("mean", "weights of a text's tokens: mean or static")
     ngram_buckets: int = _setting(0, "rows for hashed bigrams; 0 for none")
     token_dropout: float = _setting(0.3, "chance that a token is hidden in training")

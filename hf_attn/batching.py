@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from .errors import InputError
+
 if TYPE_CHECKING:
     import datasets
     from numpy.typing import NDArray
@@ -135,14 +137,35 @@ def encode(
     texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, pairs: Sequence[str] | None = None
 ) -> BatchEncoding:
     """Tokenizes texts, or pairs of texts, cutting each at `tokenizer.model_max_length`."""
-    encoded: BatchEncoding = tokenizer(
-        list(texts),
-        None if pairs is None else list(pairs),
-        truncation=True,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-    )
+    try:
+        encoded: BatchEncoding = tokenizer(
+            list(texts),
+            None if pairs is None else list(pairs),
+            truncation=True,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )
+    except TypeError as error:  # which names no text
+        for text in (*texts, *(pairs or ())):
+            _check_text(text)
+        raise InputError(f"the texts cannot be tokenized: {error}") from error
     return encoded
+
+
+def _check_text(text: object) -> None:
+    """Refuses what is no string, or one that holds half of a character."""
+    if not isinstance(text, str):
+        raise InputError(
+            f"expected texts that are strings, got {type(text).__name__} {text!r:.60}. "
+            "Leave it out or convert it with str(...)."
+        )
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"expected valid Unicode, got a lone surrogate at position {error.start} of "
+            f"{text!r:.60}. Read the text again with encoding='utf-8', errors='replace'."
+        ) from error
 
 
 def label_array(dataset: datasets.Dataset) -> NDArray[Any] | None:

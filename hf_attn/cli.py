@@ -1,4 +1,4 @@
-"""The `hf-attn` command: train, evaluate, predict and a demonstration."""
+"""The `hf-attn` command: train, evaluate, predict, explain, lexicon and a demonstration."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,12 +41,17 @@ _DEMO_TEXTS = (
     "net profit for the quarter rose to two mln dlrs or eleven cts per share",
     "wheat and corn exports fell in april the agriculture department said",
 )
-_LINES = {".txt", ".text", ".md", ".log"}
-_TABLES = {".csv", ".tsv", ".json", ".jsonl", ".parquet"}
+# So many explanations are in memory where they are printed one by one.
+_TEXTS_AT_ONCE = 256
 _USAGE_ERROR = 2
 _INTERRUPTED = 130
 
 ModelName = Annotated[str, typer.Argument(help="Folder that training wrote, or a Hub id.")]
+Source = Annotated[
+    str, typer.Argument(help="A text, a file (lines, CSV, TSV, JSON, Parquet), or - for stdin.")
+]
+TextColumn = Annotated[str | None, typer.Option(help="Column of the text in a table.")]
+TextPair = Annotated[str | None, typer.Option(help="Second text of each, for a model of pairs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for machines.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Texts at once.")]
 
@@ -137,28 +141,114 @@ def evaluate(
 @app.command()
 def predict(
     model: ModelName,
-    source: Annotated[
-        str, typer.Argument(help="A text, a file (lines, CSV, TSV, JSON, Parquet), or - for stdin.")
-    ],
-    text_column: Annotated[str | None, typer.Option(help="Column of the text in a table.")] = None,
-    text_pair: Annotated[
-        str | None, typer.Option(help="Second text of each, for a model of pairs.")
-    ] = None,
+    source: Source,
+    text_column: TextColumn = None,
+    text_pair: TextPair = None,
     top_k: Annotated[int, typer.Option(min=1, help="Classes to show for each text.")] = 1,
     batch_size: BatchSize = 64,
     as_json: AsJson = False,
 ) -> None:
     """Classify texts, one in each line: class and probability, or with --json all classes."""
+    from .command_texts import read_texts
     from .loading import load_classifier
     from .prediction import predict as predict_texts
 
-    texts, pairs = _texts_of(source, text_column)
-    if text_pair is not None:
-        pairs = [text_pair] * len(texts)
+    texts, pairs = read_texts(source, text_column, text_pair)
     classifier, tokenizer = load_classifier(model)
     predictions = predict_texts(texts, classifier, tokenizer, pairs=pairs, batch_size=batch_size)
     for text, prediction in zip(texts, predictions, strict=True):
         typer.echo(_as_json(text, prediction) if as_json else _as_line(prediction, top_k))
+
+
+@app.command()
+def explain(
+    model: ModelName,
+    source: Source = "-",
+    target: Annotated[
+        str | None, typer.Option(help="Class to explain; the likeliest without it.")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Class to compare it with; all others without it.")
+    ] = None,
+    attention: Annotated[
+        bool, typer.Option("--attention", help="Show how the words weigh each other, too.")
+    ] = False,
+    deletion_effects: Annotated[
+        bool, typer.Option(help="Compute what is lost without each word.")
+    ] = True,
+    html: Annotated[Path | None, typer.Option(help="Write a page to this file.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Write a picture to this file.")] = None,
+    text_column: TextColumn = None,
+    text_pair: TextPair = None,
+    batch_size: BatchSize = 64,
+    as_json: AsJson = False,
+) -> None:
+    """Show what each word of a text adds to the logit of a class, and what is lost without it."""
+    from .command_texts import read_texts
+    from .explainer import explain as explain_texts
+    from .loading import load_classifier
+
+    texts, pairs = read_texts(source, text_column, text_pair)
+    classifier, tokenizer = load_classifier(model)
+    only_json = as_json and html is None and png is None
+    at_once = _TEXTS_AT_ONCE if only_json else max(len(texts), 1)
+    for start in range(0, len(texts), at_once):
+        part = slice(start, start + at_once)
+        explanations = explain_texts(
+            texts[part],
+            classifier,
+            tokenizer,
+            pairs=None if pairs is None else pairs[part],
+            target=target,
+            against=against,
+            deletion_effects=deletion_effects,
+            attentions=attention,
+            batch_size=batch_size,
+        )
+        if html is not None:
+            explanations.to_html(html)
+        if png is not None:
+            explanations.to_png(png)
+        if as_json:
+            typer.echo(explanations.to_json(), nl=False)
+        elif html is None and png is None:
+            typer.echo(explanations.to_terminal())
+
+
+@app.command()
+def lexicon(
+    model: ModelName,
+    top: Annotated[int, typer.Option(min=1, help="Words to show for each class.")] = 20,
+    class_name: Annotated[
+        str | None, typer.Option("--class", help="The class to show; all without it.")
+    ] = None,
+    min_count: Annotated[
+        int, typer.Option(min=0, help="Times that a word must have occurred in training.")
+    ] = 5,
+    negative: Annotated[
+        bool, typer.Option("--negative", help="Show the words that speak against a class, too.")
+    ] = False,
+    csv: Annotated[Path | None, typer.Option(help="Write a table to this file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page to this file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what the words of the vocabulary add to each class, whatever the text."""
+    from .lexicon_reader import read_lexicon
+    from .loading import load_classifier
+    from .token_counts import read_token_counts
+
+    classifier, tokenizer = load_classifier(model)
+    shown = read_lexicon(classifier, tokenizer, read_token_counts(model)).showing(
+        top=top, min_count=min_count, target=class_name, negative=negative
+    )
+    if csv is not None:
+        shown.to_csv(csv)
+    if html is not None:
+        shown.to_html(html)
+    if as_json:
+        typer.echo(shown.to_json(), nl=False)
+    elif csv is None and html is None:
+        typer.echo(shown.to_terminal())
 
 
 @app.command(context_settings=_PASS_ON)
@@ -195,39 +285,6 @@ def _activation() -> str:
     if shutil.which("hf-attn"):
         return ""
     return f"  . {Path(sys.prefix, 'bin', 'activate')}\n"
-
-
-def _texts_of(source: str, text_column: str | None) -> tuple[list[str], list[str] | None]:
-    """Gives the texts that an argument of `predict` stands for, and second texts if it has any."""
-    path = Path(source)
-    if source != "-" and not path.is_file():
-        is_name = "/" in source or path.suffix in _LINES or _TABLES.intersection(path.suffixes)
-        if path.is_dir() or (is_name and not any(map(str.isspace, source))):
-            raise InputError(
-                f"{source}: expected a file of texts, found none. To classify the name itself, "
-                "hand it over on standard input, with - in its place."
-            )
-        return [source], None
-    if _TABLES.intersection(path.suffixes):
-        from .data import load_texts
-
-        return load_texts(source, text_column=text_column)
-    return list(_lines_of(source)), None
-
-
-def _lines_of(source: str) -> Iterator[str]:
-    """Gives the lines of a file or of standard input, without their ends."""
-    name = "standard input" if source == "-" else source
-    lines = sys.stdin.buffer if source == "-" else Path(source).open("rb")  # noqa: SIM115
-    with lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                yield line.decode("utf-8").rstrip("\r\n")
-            except UnicodeDecodeError as error:
-                raise InputError(
-                    f"{name}, line {number}: expected UTF-8, got {error}. Convert the text to "
-                    "UTF-8."
-                ) from error
 
 
 def _as_json(text: str, prediction: Prediction) -> str:

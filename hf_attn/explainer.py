@@ -269,7 +269,7 @@ class _Explainer:
                 pool_weights=parts["pool_weights"][here],
                 attention_received=parts["attention_received"][here],
                 num_tokens=len(encoding),
-                num_cut=sum(part.special_tokens_mask.count(0) for part in encoding.overflowing),
+                num_cut=_num_cut(encoding) if encoding.overflowing else 0,
                 weights=self._weights(outputs, position, words, len(encoding)),
             )
 
@@ -320,6 +320,23 @@ def _special_names(encoding: Encoding, words: Words, here: slice) -> dict[int, s
         int(word): encoding.tokens[first_token[word] - first_token[0]]
         for word in np.flatnonzero(words.is_special[here])
     }
+
+
+def _num_cut(encoding: Encoding) -> int:
+    """Gives how many tokens of a text, or of a pair, are only in what overflowed.
+
+    The overflow of a pair repeats the one text beside each part of the other.
+    """
+    parts = [encoding, *encoding.overflowing]
+    places = [
+        {
+            (side, place)
+            for side, place in zip(part.sequence_ids, part.offsets, strict=True)
+            if side is not None
+        }
+        for part in parts
+    ]
+    return len(set().union(*places) - places[0])
 
 
 def check_finite(logits: torch.Tensor) -> None:

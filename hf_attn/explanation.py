@@ -96,9 +96,10 @@ class Reading:
         against: Name of the class it is compared with, "the others" (weighted by the softmax over
             their logits), or None where the logit stands for itself.
         probability: Of the target; for a regression the value.
-        logit: From the model's own logits.
+        logit: From the model's own logits; for a regression the value.
         bias: What is there without words.
         words: W words in the order of the text.
+        unit: What all of these are counted in, "logit", or for a regression "value".
         attention: (W, W), how word i weighs word j; None if it was not asked for.
         reads: (W, W), what word j adds because word i reads it; a column sums to `context`. None if
             attentions were not asked for.
@@ -110,6 +111,7 @@ class Reading:
     logit: float
     bias: float
     words: tuple[Word, ...]
+    unit: str = "logit"
     attention: Array | None = field(default=None, repr=False)
     reads: Array | None = field(default=None, repr=False)
 
@@ -132,7 +134,7 @@ class Reading:
     def check(self) -> str:
         """The sum in one line, to be checked by eye."""
         return (
-            f"bias {self.bias:+.4f} + sum {self.total:+.4f} = logit {self.logit:+.4f}, "
+            f"bias {self.bias:+.4f} + sum {self.total:+.4f} = {self.unit} {self.logit:+.4f}, "
             f"error {self.error:.0e}"
         )
 
@@ -189,7 +191,7 @@ class Explanation:
         pool_weights: (W,), how the text weighs its words, summing to 1.
         attention_received: (W,), the attention each word gets from the text, summing to 1.
         num_tokens: Tokens that the model read.
-        num_cut: Tokens beyond the tokenizer's limit, which it did not.
+        num_cut: Tokens beyond the tokenizer's limit, which it did not; of a pair those of both.
         target: Class that the readings are of; None for the likeliest, or for several labels each.
         against: Class it is compared with; None for the others, weighted by probability.
         weights: Attention between the tokens; None if not asked for.
@@ -241,6 +243,11 @@ class Explanation:
         return float(first - second)
 
     @property
+    def unit(self) -> str:
+        """What contributions are counted in: "logit", or for a regression "value"."""
+        return "value" if self.problem_type == REGRESSION else "logit"
+
+    @property
     def contributions(self) -> Array:
         """(W, C), what each word adds to each logit; with `bias` they sum to `logits`."""
         return self.direct + self.context
@@ -248,10 +255,16 @@ class Explanation:
     @property
     def cut_at(self) -> int | None:
         """The character from which on the text was not read, None if all of it was."""
-        if not self.num_cut:
-            return None
-        in_last = self.in_pair == (self.pair is not None)
-        return int(self.spans[in_last, 1].max(initial=0))
+        return self._cut_at(self.text, ~self.in_pair)
+
+    @property
+    def pair_cut_at(self) -> int | None:
+        """The character from which on the second text was not read, None if all of it was."""
+        return self._cut_at(self.pair or "", self.in_pair)
+
+    def _cut_at(self, text: str, words: NDArray[np.bool_]) -> int | None:
+        end = int(self.spans[words, 1].max(initial=0))
+        return end if self.num_cut and text[end:].strip() else None
 
     def aimed_at(
         self, target: str | int | None = None, against: str | int | None = None
@@ -344,6 +357,7 @@ class Explanation:
             logit=float(self.logits @ direction),
             bias=float(self.bias @ direction),
             words=tuple(self._words_along(direction)),
+            unit=self.unit,
             attention=attention,
             reads=reads,
         )

@@ -59,7 +59,8 @@ class ExplanationPipeline(Pipeline):
         Returns:
             For each text a dict, or with `top_k` a list of dicts, of what JSON can hold: `label`,
             `score` (its probability, or the value of a regression), `against`, `logit`, `bias`,
-            `cut_at` (the character from which on the text was not read, or None) and `words`. These
+            `cut_at` and `pair_cut_at` (the character from which on a text was not read, or None)
+            and `words`. These
             have the fields of [`Word`], its text as `word`, and `signs_differ`; `bias` and their
             contributions sum to `logit`.
 
@@ -164,6 +165,7 @@ def _answer(explanation: Explanation) -> dict[str, Any]:
         "logit": reading.logit,
         "bias": reading.bias,
         "cut_at": explanation.cut_at,
+        "pair_cut_at": explanation.pair_cut_at,
         "words": [_word(word) for word in reading.words],
     }
 

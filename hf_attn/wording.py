@@ -59,7 +59,7 @@ def legend(explanations: Explanations, unknown_mark: str = "?") -> Iterator[str]
 
 def unit(explanations: Explanations) -> str:
     """Gives what contributions are counted in: "logit", or for a regression "value"."""
-    return "value" if any(one.problem_type == REGRESSION for one in explanations) else "logit"
+    return next((one.unit for one in explanations), "logit")
 
 
 def signed(value: float, scale: float) -> str:

@@ -2,6 +2,8 @@
 
 import io
 import json
+import re
+import shutil
 import subprocess
 import sys
 
@@ -49,7 +51,7 @@ def test_help_does_not_import_torch():
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert process.returncode == 0, process.stderr
-    for command in ("train", "evaluate", "predict", "demo"):
+    for command in ("train", "evaluate", "predict", "lexicon", "demo"):
         assert command in process.stdout
 
 
@@ -125,6 +127,72 @@ def test_predict_names_the_line_that_is_not_utf_8(run, trained_folder):
     assert "error: standard input, line 2: expected UTF-8" in errors
 
 
+def test_explain_reads_a_text_a_file_and_standard_input(run, trained_folder, tmp_path):
+    (tmp_path / "texts.txt").write_bytes(b"wheat harvest\r\ncrude barrel\n")
+    _, text, _ = run("explain", trained_folder, "wheat harvest")
+    _, file, _ = run("explain", trained_folder, tmp_path / "texts.txt")
+    _, stdin, _ = run("explain", trained_folder, stdin=b"wheat harvest\ncrude barrel\n")
+    assert file == stdin
+    assert re.findall(r"(\w+): probability", text) == ["farm"]
+    assert re.findall(r"(\w+): probability", file) == ["farm", "oil"]
+
+
+def test_explain_gives_what_the_function_gives(run, trained_folder):
+    from hf_attn import explain
+    from hf_attn.loading import load_classifier
+
+    asked = {"target": "farm", "against": "oil", "deletion_effects": False, "attentions": True}
+    expected = explain(["wheat", "crude barrel"], *load_classifier(trained_folder), **asked)
+    code, output, errors = run(
+        "explain", trained_folder, "--target", "farm", "--against", "oil", "--attention",
+        "--no-deletion-effects", "--json", stdin=b"wheat\ncrude barrel\n",
+    )  # fmt: skip
+    assert code == 0, errors
+    assert output == expected.to_json()
+
+
+def test_explain_explains_texts_in_parts_alike(run, trained_folder, monkeypatch):
+    texts = b"wheat\ncrude barrel\n\nthe corn of april\n"
+    _, whole, _ = run("explain", trained_folder, "--batch-size", 1, "--json", stdin=texts)
+    monkeypatch.setattr(cli, "_TEXTS_AT_ONCE", 3)
+    _, parts, _ = run("explain", trained_folder, "--batch-size", 1, "--json", stdin=texts)
+    assert parts == whole
+
+
+def test_explain_reads_pairs(run, trained_folder):
+    _, output, _ = run("explain", trained_folder, "wheat", "--text-pair", "crude oil", "--json")
+    (reading,) = json.loads(output)["readings"]
+    assert json.loads(output)["pair"] == "crude oil"
+    places = [(word["word"], word["in_pair"]) for word in reading["words"]]
+    assert [place for place in places if place[1]] == [("crude", True), ("oil", True)]
+
+
+def test_explain_writes_files_and_nothing_else(run, trained_folder, tmp_path):
+    page, picture = tmp_path / "a.html", tmp_path / "a.png"
+    code, output, errors = run("explain", trained_folder, "wheat", "--html", page, "--png", picture)
+    assert (code, output) == (0, ""), errors
+    assert "farm against oil" in page.read_text()
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_explain_of_no_text_prints_nothing(run, trained_folder):
+    assert run("explain", trained_folder, "-")[:2] == (0, "")
+
+
+def test_explain_of_a_class_that_does_not_exist_gives_the_nearest(run, trained_folder):
+    code, _, errors = run("explain", trained_folder, "wheat", "--target", "fram")
+    assert code == 2
+    assert "expected a class of the model (farm, oil), got 'fram'. Did you mean 'farm'?" in errors
+
+
+@pytest.mark.parametrize("command", ["predict", "explain"])
+@pytest.mark.parametrize("arguments", [["\udcff"], ["wheat", "--text-pair", "\udcff"]])
+def test_a_text_that_is_not_utf_8_exits_with_2(run, trained_folder, command, arguments):
+    code, _, errors = run(command, trained_folder, *arguments)
+    assert code == 2
+    assert "text: expected UTF-8" in errors
+
+
 def test_evaluate_scores_a_file_beside_the_baseline(run, trained_folder, csv):
     _, output, _ = run("evaluate", trained_folder, csv, "--json")
     result = json.loads(output)
@@ -148,6 +216,53 @@ def test_evaluate_takes_the_columns_of_the_training(run, tmp_path):
     code, output, errors = run("evaluate", tmp_path / "m", tmp_path / "odd.csv", "--json")
     assert code == 0, errors
     assert [row["label"] for row in json.loads(output)["classes"]] == ["crude", "said", "wheat"]
+
+
+def test_lexicon_shows_the_words_of_each_class(run, trained_folder):
+    _, output, _ = run("lexicon", trained_folder, "--top", 3)
+    assert "farm against oil" in output
+    assert "occurred fewer than 5 times" not in output
+    rows = {line.split()[0]: line.split() for line in output.splitlines() if line}
+    counts = json.loads((trained_folder / "token_counts.json").read_text(encoding="utf-8"))
+    for word in ("wheat", "corn", "harvest", "crude", "barrel", "opec"):
+        assert rows[word][-1] == str(counts[word])
+
+
+def test_lexicon_writes_json_csv_and_a_page(run, trained_folder, tmp_path):
+    files = ("--csv", tmp_path / "l.csv", "--html", tmp_path / "l.html")
+    code, output, _ = run(
+        "lexicon",
+        trained_folder,
+        "--class",
+        "oil",
+        "--negative",
+        "--min-count",
+        0,
+        "--json",
+        *files,
+    )
+    assert code == 0
+    (oil,) = json.loads(output)["classes"]
+    words = [entry["word"] for entry in oil["positive"] + oil["negative"]]
+    assert {"crude", "wheat", "[UNK]"} <= set(words)
+    lines = (tmp_path / "l.csv").read_text(encoding="utf-8").splitlines()
+    assert [line.split(",")[2] for line in lines] == ["word", *words]
+    assert "<h3><bdi>oil against farm</bdi></h3>" in (tmp_path / "l.html").read_text()
+    assert run("lexicon", trained_folder, *files)[1] == ""
+
+
+def test_lexicon_says_that_it_has_no_counts(run, trained_folder, tmp_path):
+    shutil.copytree(trained_folder, tmp_path / "m")
+    (tmp_path / "m" / "token_counts.json").unlink()
+    code, output, _ = run("lexicon", tmp_path / "m", "--top", 1)
+    assert code == 0
+    assert "has no token_counts.json" in " ".join(output.split())
+
+
+def test_lexicon_of_an_unknown_class_gives_the_nearest_name(run, trained_folder):
+    code, output, errors = run("lexicon", trained_folder, "--class", "oill")
+    assert (code, output) == (2, "")
+    assert "expected a class of the model (farm, oil), got 'oill'. Did you mean 'oil'?" in errors
 
 
 def test_version_is_shown(run):

@@ -215,6 +215,7 @@ def test_regression_reads_the_value():
     (reading,) = explanation.readings
     assert (reading.title, explanation.margin) == ("stars", None)
     assert reading.probability == reading.logit == pytest.approx(explanation.logits[0])
+    assert "= value" in reading.check
     with pytest.raises(InputError, match="gives values: leave it out"):
         explain(TEXTS[0], classifier(tokenizer, problem_type="regression"), tokenizer, against=1)
 
@@ -253,6 +254,18 @@ def test_text_beyond_the_limit_is_said_to_be_cut():
     assert (explanation.num_tokens, explanation.num_cut, explanation.cut_at) == (3, 2, 14)
     whole = explain("he believes in", classifier(tokenizer), tokenizer)
     assert (whole.num_cut, whole.cut_at) == (0, None)
+
+
+def test_pair_beyond_the_limit_counts_each_token_once():
+    tokenizer = tokenizer_of("word", model_max_length=5)
+    model = classifier(tokenizer)
+    texts = "he believes in low prices", "they rose low low low he"
+    explanation = explain(texts[0], model, tokenizer, pairs=texts[1])
+    assert explanation.num_tokens == 5
+    assert explanation.num_cut == 5 + 6 - 4
+    assert (explanation.cut_at, explanation.pair_cut_at) == (len("he believes"), len("they rose"))
+    whole = explain("he", model, tokenizer, pairs=texts[1])
+    assert (whole.cut_at, whole.pair_cut_at) == (None, len("they rose low"))
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -345,6 +358,20 @@ def test_models_of_another_type_are_refused():
     for model in (BertForSequenceClassification(config), small_classifier(model_class=HfAttnModel)):
         with pytest.raises(TypeError, match=f"got {type(model).__name__}"):
             explain("low", model, tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "strings, got NoneType None"),
+        (3, "got int 3"),
+        ("a\ud800", "lone surrogate at position 1"),
+    ],
+)
+def test_texts_that_are_none_are_refused(text, message):
+    tokenizer = tokenizer_of("word")
+    with pytest.raises(InputError, match=message):
+        explain(["low", text], classifier(tokenizer), tokenizer)
 
 
 def test_tokenizer_without_offsets_is_refused():

@@ -52,6 +52,7 @@ def answer_of(explanation):
         "logit": reading.logit,
         "bias": reading.bias,
         "cut_at": explanation.cut_at,
+        "pair_cut_at": explanation.pair_cut_at,
         "words": words,
     }
 

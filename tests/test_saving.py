@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hf_attn import InputError
-from hf_attn.saving import check_output_folder, make_output_folder, staged
+from hf_attn.saving import check_output_folder, make_output_folder, staged, staged_file
 
 
 def test_staged_files_replace_old_ones_and_leave_the_rest(tmp_path):
@@ -105,3 +105,19 @@ def test_full_disk_leaves_no_half_written_model(tmp_path, limit, options):
     assert "could not be written" in process.stderr
     assert "Traceback" not in process.stderr
     assert list((tmp_path / "m").iterdir()) == []
+
+
+def test_staged_file_is_whole_or_as_it_was(tmp_path):
+    path = tmp_path / "new" / "file"
+    with staged_file(path) as file:
+        file.write_text("whole")
+
+    def write_half():
+        with staged_file(path) as file:
+            file.write_text("half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_half()
+    assert path.read_text() == "whole"
+    assert [one.name for one in path.parent.iterdir()] == ["file"]

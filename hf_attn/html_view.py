@@ -1,0 +1,52 @@
+"""Explanations as HTML without script or network: a page, or a fragment for a notebook."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from markupsafe import Markup
+
+from .explanation import Explanations
+from .saving import staged_file
+from .templating import bar_style, render, short
+from .wording import legend, notes, prediction_line, reading_line, signed, unit
+
+_MOST_ROWS = 200
+_MOST_OPEN_ROWS = 30
+_MOST_IN_MAP = 20
+
+
+def explanations_to_html(explanations: Explanations, path: str | Path | None = None) -> str:
+    """Gives a page of its own, light or dark as the reader's system is, and writes it to `path`."""
+    title = prediction_line(explanations[0]) if len(explanations) == 1 else "Explanations"
+    fragment = Markup(explanations_to_fragment(explanations))
+    page = render("page.html", title=title, fragment=fragment)
+    if path is not None:
+        with staged_file(path) as file:
+            file.write_bytes(page.encode())
+    return page
+
+
+def explanations_to_fragment(explanations: Explanations) -> str:
+    """Gives one `div` with its styles, which name nothing outside it, in the colours around it."""
+    scale = explanations.scale
+    words = [word for one in explanations for reading in one.shown for word in reading.words]
+    return render(
+        "explanations.html",
+        explanations=explanations,
+        has_words=bool(words),
+        has_effects=any(word.deletion_effect is not None for word in words),
+        share=lambda value: short(value / scale),
+        bar=lambda value: bar_style(value / scale),
+        color=lambda value: bar_style(value / scale, power=0.5),
+        signed=lambda value: signed(value, scale),
+        short=short,
+        unit=unit(explanations),
+        legend=legend,
+        notes=notes,
+        prediction_line=prediction_line,
+        reading_line=reading_line,
+        most_rows=_MOST_ROWS,
+        most_open_rows=_MOST_OPEN_ROWS,
+        most_in_map=_MOST_IN_MAP,
+    ).strip()
