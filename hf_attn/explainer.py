@@ -15,10 +15,11 @@ from transformers import PreTrainedTokenizerBase
 from .batching import TokenizedTexts, encode
 from .deletion import logits_without_words
 from .errors import InputError
-from .explanation import Array, Explanation, Explanations, TokenWeights, class_index
+from .explanation import Explanation, Explanations, class_index
 from .modeling_hf_attn import HfAttnForSequenceClassification
 from .prediction import evaluating, logits_to_scores
 from .problem_types import MULTI, SINGLE
+from .word_sums import Array, TokenWeights
 from .words import Words, find_words
 
 logger = logging.getLogger(__name__)

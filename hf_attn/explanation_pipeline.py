@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from os import PathLike
 
-    from .explanation import Explanation, Word
+    from .explanation import Explanation
+    from .word_sums import Word
 
 # Everyone who uses pipelines imports this module: what the task needs is imported when it runs.
 TASK = "explained-text-classification"

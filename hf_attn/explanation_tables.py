@@ -7,8 +7,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .explanation import Explanation, Explanations, Reading, Word
+from .explanation import Explanation, Explanations
 from .saving import staged_file
+from .word_sums import Reading, Word
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
-from .explanation import Array, class_index
+from .explanation import class_index
 from .problem_types import REGRESSION, SINGLE
+from .word_sums import Array
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,11 +17,11 @@ from transformers import PreTrainedTokenizerBase
 
 from .errors import InputError
 from .explainer import check_explainable, check_finite
-from .explanation import Array
 from .lexicon import Lexicon
 from .modeling_hf_attn import HfAttnForSequenceClassification
 from .prediction import evaluating
 from .problem_types import MULTI, SINGLE
+from .word_sums import Array
 
 _TOKENS_AT_ONCE = 4096
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import InputError
-from .explanation import Array, Explanation, Explanations, Reading, Word
+from .explanation import Explanation, Explanations
 from .saving import staged_file
+from .word_sums import Array, Reading, Word
 from .wording import DELETION_EFFECT, legend, notes, prediction_line, reading_line, signed, unit
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from .explanation import Explanation, Explanations, Reading, Word
+from .explanation import Explanation, Explanations
 from .terminal import BLUE, ORANGE, PICTURES, in_a_line, new_console
+from .word_sums import Reading, Word
 from .wording import legend, notes, prediction_line, reading_line, signed, unit
 
 _MOST_WORDS = 20

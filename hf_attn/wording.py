@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from .explanation import LIKELY, Explanation, Explanations, Reading
+from .explanation import LIKELY, Explanation, Explanations
 from .problem_types import MULTI, REGRESSION
+from .word_sums import Reading
 
 DELETION_EFFECT = "Deletion effect: what would be lost without the word."
 

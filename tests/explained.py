@@ -4,7 +4,8 @@ import re
 
 import numpy as np
 
-from hf_attn.explanation import Explanation, TokenWeights
+from hf_attn.explanation import Explanation
+from hf_attn.word_sums import TokenWeights
 
 SINGLE = "single_label_classification"
 
