@@ -832,7 +832,7 @@ class HfAttnForSequenceClassification(HfAttnPreTrainedModel):
             "context_contributions": context,
             "pool_weights": pool_weights,
             "attention_received": received,
-            "bias": _at_least_float32(self.score.bias),
+            "bias": self.score(torch.zeros_like(self.score.reference)),
         }
 
     def token_terms(self, input_ids: Tensor, previous_ids: Tensor | None) -> TokenTerms:
