@@ -145,7 +145,7 @@ def encode(
             return_attention_mask=False,
             return_token_type_ids=False,
         )
-    except TypeError as error:  # which names no text
+    except (TypeError, ValueError) as error:  # which names no text
         for text in (*texts, *(pairs or ())):
             _check_text(text)
         raise InputError(f"the texts cannot be tokenized: {error}") from error

@@ -33,6 +33,8 @@ def read_texts(
 
 def _texts_of(source: str, text_column: str | None) -> tuple[list[str], list[str] | None]:
     path = Path(source)
+    if not source:
+        return [source], None
     if source != "-" and not path.is_file():
         is_name = "/" in source or path.suffix in _LINES or _TABLES.intersection(path.suffixes)
         if path.is_dir() or (is_name and not any(map(str.isspace, source))):

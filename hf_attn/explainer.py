@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
@@ -18,13 +19,16 @@ from .errors import InputError
 from .explanation import Explanation, Explanations, class_index
 from .modeling_hf_attn import HfAttnForSequenceClassification
 from .prediction import evaluating, logits_to_scores
-from .problem_types import MULTI, SINGLE
+from .problem_types import problem_type_of
 from .word_sums import Array, TokenWeights
 from .words import Words, find_words
 
 logger = logging.getLogger(__name__)
 
 _TEXTS_AT_ONCE = 4096
+_warned_of: weakref.WeakSet[HfAttnForSequenceClassification] = weakref.WeakSet()
+# The most tokens of a text whose deletion effects or attentions are given: 6 GB of memory.
+MOST_TOKENS = 16_384
 # What a batch may hold of the scores between tokens: several matrices of this size are in memory.
 _SCORES_AT_ONCE = 1 << 20
 
@@ -83,14 +87,19 @@ def explain(
         against: Name or index of the class to compare it with; None for the others, weighted by
             their probability.
         deletion_effects: Whether to compute what each word's absence would do.
-        attentions: Whether to keep how the words weigh each other, W x W numbers a text.
+        attentions: Whether to keep how the words weigh each other, T x T numbers a text.
         batch_size: Texts at once, at most.
 
     Returns:
         An explanation for one text, or N of them in the order of the texts.
 
+    The model is in evaluation mode meanwhile, and automatic mixed precision is off. Deletion
+    effects and attentions take memory with the square of a text's length, 1.5 GB for 8,192 tokens.
+
     Raises:
-        InputError: If a class does not exist, or the model's weights hold NaN.
+        InputError: If a class does not exist, if texts and pairs do not fit together, if a text has
+            too many tokens for its deletion effects, if the tokenizer belongs to another model, or
+            if the model's weights hold NaN.
         TypeError: If the model is not a classifier of this package, or the tokenizer is not a fast
             one.
 
@@ -101,10 +110,17 @@ def explain(
     check_explainable(model, tokenizer)
     for aim in (target, against):
         class_index(aim, model.config.class_names)
+    if batch_size < 1:
+        raise InputError(f"batch_size must be 1 or more, got {batch_size!r}.")
     all_texts = [texts] if isinstance(texts, str) else list(texts)
     all_pairs = [pairs] if isinstance(pairs, str) else None if pairs is None else list(pairs)
+    if all_pairs is not None and len(all_pairs) != len(all_texts):
+        raise InputError(
+            f"expected a second text for each of {len(all_texts):,} texts, got {len(all_pairs):,}."
+        )
     explanations: list[Explanation] = []
-    with evaluating(model), torch.inference_mode():
+    exact = torch.autocast(model.device.type, enabled=False)
+    with evaluating(model), exact, torch.inference_mode():
         for start in range(0, len(all_texts), _TEXTS_AT_ONCE):
             part = slice(start, start + _TEXTS_AT_ONCE)
             explainer = _Explainer(
@@ -131,20 +147,32 @@ def check_explainable(model: Any, tokenizer: Any) -> None:
     if not isinstance(model, HfAttnForSequenceClassification):
         raise TypeError(
             "expected an HfAttnForSequenceClassification, whose logits are sums over tokens, got "
-            f"{type(model).__name__}. Load one with AutoModelForSequenceClassification, or train "
-            "one with `hf-attn train`."
+            f"{type(model).__module__}.{type(model).__name__}. {_remedy(model)}"
         )
     if not getattr(tokenizer, "is_fast", False):
         raise TypeError(
             "expected a fast tokenizer, which knows where its tokens stand in a text, got "
             f"{type(tokenizer).__name__}. Load it with AutoTokenizer.from_pretrained."
         )
-    if not model.score.reference.any():
+    if not model.score.reference.any() and model not in _warned_of:
+        _warned_of.add(model)
         logger.warning(
             "The model has no reference (score.reference is 0): contributions are counted from a "
             "token feature of zeros, and the bias is not that of average words. Set it with "
-            "model.set_reference(hf_attn.training.mean_token_feature(model, texts))."
+            "model.set_reference(hf_attn.mean_feature.mean_token_feature(model, texts))."
         )
+
+
+def _remedy(model: Any) -> str:
+    """Says how to get a classifier of ours from what came in its place."""
+    if type(model).__name__ == HfAttnForSequenceClassification.__name__:
+        return "It runs the code saved with it: load it again after `import hf_attn`."
+    for attribute, inner in (("get_base_model", "get_base_model()"), ("_orig_mod", "_orig_mod")):
+        if hasattr(model, attribute):
+            return f"Pass model.{inner}."
+    if isinstance(getattr(model, "module", None), HfAttnForSequenceClassification):
+        return "Pass model.module."
+    return "Load one with AutoModelForSequenceClassification, or train one with `hf-attn train`."
 
 
 class _Explainer:
@@ -170,6 +198,24 @@ class _Explainer:
         encoded = encode(texts, tokenizer, pairs)
         self.encodings = encoded.encodings or []
         self.tokenized = TokenizedTexts.from_ids(encoded["input_ids"], tokenizer)
+        self._check_tokens()
+        self.num_cut = _count_cut(self.encodings, texts, tokenizer, pairs)
+
+    def _check_tokens(self) -> None:
+        largest = int(self.tokenized.token_ids.max(initial=0))
+        if largest >= self.model.config.vocab_size:
+            raise InputError(
+                f"expected a tokenizer of at most vocab_size={self.model.config.vocab_size} tokens,"
+                f" got token id {largest}. It belongs to another model."
+            )
+        longest = int(self.tokenized.lengths.max(initial=0))
+        if (self.deletion_effects or self.attentions) and longest > MOST_TOKENS:
+            raise InputError(
+                f"expected texts of at most {MOST_TOKENS:,} tokens, got one of {longest:,}: "
+                "deletion effects and attentions take memory with the square of the length. Use "
+                "deletion_effects=False (--no-deletion-effects) without attentions, or lower the "
+                "tokenizer's model_max_length."
+            )
 
     def explain(self, batch_size: int) -> list[Explanation]:
         """Gives the explanations in the order of the texts."""
@@ -216,6 +262,7 @@ class _Explainer:
         if self.unknown_id is not None and len(known):
             ids = batch["input_ids"][mask].cpu().numpy()
             known = np.minimum.reduceat(ids != self.unknown_id, words.first_token)
+            known |= words.is_special
         return self._take_apart(rows, encodings, words, outputs, parts, effects, known)
 
     def _deletion_effects(
@@ -228,7 +275,12 @@ class _Explainer:
         without = logits_without_words(self.model, outputs, batch["input_ids"], mask, word_of_token)
         counts = torch.from_numpy(np.diff(words.of_text)).to(mask.device)
         exists = torch.arange(without.shape[1], device=mask.device) < counts.unsqueeze(1)
-        return _numpy((outputs.logits.unsqueeze(1) - without)[exists])
+        effects = outputs.logits.unsqueeze(1) - without
+        # What rounding makes of no effect at all would have a sign, and a wrong one half the time.
+        rounding = 16 * torch.finfo(effects.dtype).eps
+        noise = rounding * outputs.logits.abs().amax(-1).clamp(min=1)
+        effects = effects.masked_fill(effects.abs() <= noise.view(-1, 1, 1), 0)
+        return _numpy(effects[exists])
 
     def _take_apart(
         self,
@@ -242,7 +294,7 @@ class _Explainer:
     ) -> Iterator[Explanation]:
         """Yields the explanation of each text of a batch."""
         config = self.model.config
-        problem_type = config.problem_type or (SINGLE if self.model.num_labels > 1 else MULTI)
+        problem_type = problem_type_of(config)
         logits = outputs.logits.cpu().numpy()
         scores = logits_to_scores(logits, problem_type).astype(np.float64)
         logits = logits.astype(np.float64)
@@ -270,7 +322,7 @@ class _Explainer:
                 pool_weights=parts["pool_weights"][here],
                 attention_received=parts["attention_received"][here],
                 num_tokens=len(encoding),
-                num_cut=_num_cut(encoding) if encoding.overflowing else 0,
+                num_cut=self.num_cut.get(row, 0),
                 weights=self._weights(outputs, position, words, len(encoding)),
             )
 
@@ -323,21 +375,25 @@ def _special_names(encoding: Encoding, words: Words, here: slice) -> dict[int, s
     }
 
 
-def _num_cut(encoding: Encoding) -> int:
-    """Gives how many tokens of a text, or of a pair, are only in what overflowed.
-
-    The overflow of a pair repeats the one text beside each part of the other.
-    """
-    parts = [encoding, *encoding.overflowing]
-    places = [
-        {
-            (side, place)
-            for side, place in zip(part.sequence_ids, part.offsets, strict=True)
-            if side is not None
-        }
-        for part in parts
-    ]
-    return len(set().union(*places) - places[0])
+def _count_cut(
+    encodings: Sequence[Encoding],
+    texts: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: Sequence[str] | None,
+) -> dict[int, int]:
+    """Gives how many tokens were cut of each text (or pair) of which some were."""
+    rows = [row for row, encoding in enumerate(encodings) if encoding.overflowing]
+    whole = (
+        tokenizer(
+            [texts[row] for row in rows],
+            None if pairs is None else [pairs[row] for row in rows],
+            return_attention_mask=False,
+            verbose=False,
+        )["input_ids"]
+        if rows
+        else []
+    )
+    return {row: len(ids) - len(encodings[row]) for row, ids in zip(rows, whole, strict=True)}
 
 
 def check_finite(logits: torch.Tensor) -> None:

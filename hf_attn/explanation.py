@@ -121,23 +121,38 @@ class Explanation:
         return "value" if self.problem_type == REGRESSION else "logit"
 
     @property
+    def runner_up(self) -> str | None:
+        """The class that the margin is over; None where it is over nothing."""
+        if self.problem_type in (MULTI, REGRESSION) or len(self.logits) == 1:
+            return None
+        return self.class_names[int(np.argsort(-self.logits, kind="stable")[1])]
+
+    @property
     def contributions(self) -> Array:
         """(W, C), what each word adds to each logit; with `bias` they sum to `logits`."""
         return self.direct + self.context
 
     @property
-    def cut_at(self) -> int | None:
-        """The character from which on the text was not read, None if all of it was."""
-        return self._cut_at(self.text, ~self.in_pair)
+    def read_span(self) -> tuple[int, int] | None:
+        """The characters of the text between which it was read, None if all of it was."""
+        return self._read_span(in_pair=False)
 
     @property
-    def pair_cut_at(self) -> int | None:
-        """The character from which on the second text was not read, None if all of it was."""
-        return self._cut_at(self.pair or "", self.in_pair)
+    def pair_read_span(self) -> tuple[int, int] | None:
+        """The characters of the second text between which it was read, None if all of it was."""
+        return self._read_span(in_pair=True)
 
-    def _cut_at(self, text: str, words: NDArray[np.bool_]) -> int | None:
-        end = int(self.spans[words, 1].max(initial=0))
-        return end if self.num_cut and text[end:].strip() else None
+    def _read_span(self, *, in_pair: bool) -> tuple[int, int] | None:
+        if not self.num_cut:
+            return None
+        text = (self.pair or "") if in_pair else self.text
+        places = [
+            (start, end)
+            for index, (_, start, end) in enumerate(self._word_texts)
+            if self.in_pair[index] == in_pair and index not in self.special
+        ]
+        start, end = (places[0][0], places[-1][1]) if places else (0, 0)
+        return (start, end) if text[:start].strip() or text[end:].strip() else None
 
     def aimed_at(
         self, target: str | int | None = None, against: str | int | None = None
@@ -154,6 +169,8 @@ class Explanation:
             InputError: If there is no such class, or both are the same.
         """
         first, second = (class_index(aim, self.class_names) for aim in (target, against))
+        if second is not None and len(self.class_names) == 1:
+            raise InputError("against compares classes, and this model has one: leave it out.")
         if second is not None and second == first:
             raise InputError(
                 f"against must be another class than the target, got {self.class_names[second]!r} "
@@ -228,6 +245,7 @@ class Explanation:
             against=against,
             probability=float(self.probabilities[target]),
             logit=float(self.logits @ direction),
+            target_logit=float(self.logits[target]),
             bias=float(self.bias @ direction),
             words=tuple(self._words_along(direction)),
             unit=self.unit,
@@ -269,10 +287,8 @@ class Explanation:
             following = self.spans[index + 1, 0] if index + 1 < len(self.spans) else -1
             while end < len(text) and end != following and unicodedata.combining(text[end]):
                 end += 1
-            while start < end and text[start].isspace():
-                start += 1
-            while start < end and text[end - 1].isspace():
-                end -= 1
+            if not text[start:end].isspace():
+                start, end = _without_white_space(text, start, end)
             places.append((text[start:end], start, end))
         return places
 
@@ -283,6 +299,7 @@ class Explanation:
             in_pair: Whether to cut the second text of the pair.
         """
         text = (self.pair or "") if in_pair else self.text
+        read_from = (self._read_span(in_pair=in_pair) or (0, 0))[0]
         position, side = 0, False
         for index, (word, start, end) in enumerate(self._word_texts):
             if index in self.special:
@@ -291,7 +308,7 @@ class Explanation:
                 continue
             side = bool(self.in_pair[index])
             if side == in_pair:
-                yield Piece(text[position:start])
+                yield Piece(text[position:start], was_read=position >= read_from)
                 yield Piece(word, index)
                 position = end
         yield Piece(text[position:], was_read=not self.num_cut)
@@ -416,6 +433,13 @@ class Explanations(Sequence[Explanation]):
         return self.to_terminal(color=False)
 
 
+def _without_white_space(text: str, start: int, end: int) -> tuple[int, int]:
+    """Gives the span without the white space at its ends."""
+    stripped = text[start:end].lstrip()
+    start = end - len(stripped)
+    return start, start + len(stripped.rstrip())
+
+
 def class_index(name: str | int | None, class_names: Sequence[str]) -> int | None:
     """Gives the index of a class from its name or its index; None stays None.
 
@@ -427,10 +451,12 @@ def class_index(name: str | int | None, class_names: Sequence[str]) -> int | Non
     if isinstance(name, str):
         if name in class_names:
             return class_names.index(name)
-        near = difflib.get_close_matches(name, class_names, n=1, cutoff=0.5)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        by_lower_case = {known.lower(): known for known in class_names}
+        near = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.5)
+        hint = f" Did you mean {by_lower_case[near[0]]!r}?" if near else ""
     else:
-        if 0 <= name < len(class_names):
+        is_index = isinstance(name, (int, np.integer)) and not isinstance(name, bool)
+        if is_index and 0 <= name < len(class_names):
             return int(name)
         hint = ""
     known = ", ".join(class_names[:20]) + (", ..." if len(class_names) > 20 else "")

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from .explanation import Explanation
-    from .word_sums import Word
 
 # Everyone who uses pipelines imports this module: what the task needs is imported when it runs.
 TASK = "explained-text-classification"
@@ -60,8 +59,8 @@ class ExplanationPipeline(Pipeline):
         Returns:
             For each text a dict, or with `top_k` a list of dicts, of what JSON can hold: `label`,
             `score` (its probability, or the value of a regression), `against`, `logit`, `bias`,
-            `cut_at` and `pair_cut_at` (the character from which on a text was not read, or None)
-            and `words`. These
+            `read_span` and `pair_read_span` (the characters between which a text was read, None if
+            all of it was) and `words`. These
             have the fields of [`Word`], its text as `word`, and `signs_differ`; `bias` and their
             contributions sum to `logit`.
 
@@ -84,7 +83,7 @@ class ExplanationPipeline(Pipeline):
                 f"{', '.join(sorted(unknown))}."
             )
         top_k = pipeline_parameters.get("top_k")
-        if top_k is not None and top_k < 1:
+        if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
             raise InputError(f"top_k must be 1 or more, or None for all classes, got {top_k!r}.")
         forward = {}
         if "deletion_effects" in pipeline_parameters:
@@ -94,9 +93,9 @@ class ExplanationPipeline(Pipeline):
     def preprocess(self, input_: Any, **preprocess_parameters: Any) -> dict[str, Any]:
         """Gives the text, with its pair if it has one; in a batch these are lists."""
         if isinstance(input_, str):
-            return {"text": input_}
+            return {"text": input_, "text_pair": None}
         if isinstance(input_, dict) and "text" in input_:
-            return {name: input_[name] for name in ("text", "text_pair") if name in input_}
+            return {"text": input_["text"], "text_pair": input_.get("text_pair")}
         raise TypeError(
             'expected a text or a pair {"text": ..., "text_pair": ...}, got '
             f"{type(input_).__name__} {input_!r:.60}."
@@ -109,11 +108,22 @@ class ExplanationPipeline(Pipeline):
         model: Any = self.model
         tokenizer: Any = self.tokenizer
         texts, options = input_tensors["text"], forward_parameters
-        options["pairs"] = input_tensors.get("text_pair")
+        pairs = input_tensors["text_pair"]
         if isinstance(texts, str):
-            return {"explanation": explain(texts, model, tokenizer, **options)}
-        explanations = explain(texts, model, tokenizer, batch_size=len(texts), **options)
-        return {"explanation": list(explanations)}
+            return {"explanation": explain(texts, model, tokenizer, pairs=pairs, **options)}
+        explanations: dict[int, Explanation] = {}
+        for is_pair in (False, True):  # the tokenizer takes a batch of the one or of the other
+            rows = [row for row, pair in enumerate(pairs) if (pair is not None) == is_pair]
+            answers = explain(
+                [texts[row] for row in rows],
+                model,
+                tokenizer,
+                pairs=[pairs[row] for row in rows] if is_pair else None,
+                batch_size=len(texts),
+                **options,
+            )
+            explanations.update(zip(rows, answers, strict=True))
+        return {"explanation": [explanations[row] for row in range(len(texts))]}
 
     def postprocess(self, model_outputs: Any, **postprocess_parameters: Any) -> Any:
         """Gives the answer to one text."""
@@ -165,15 +175,10 @@ def _answer(explanation: Explanation) -> dict[str, Any]:
         "against": reading.against,
         "logit": reading.logit,
         "bias": reading.bias,
-        "cut_at": explanation.cut_at,
-        "pair_cut_at": explanation.pair_cut_at,
-        "words": [_word(word) for word in reading.words],
+        "read_span": explanation.read_span,
+        "pair_read_span": explanation.pair_read_span,
+        "words": [word.to_dict() for word in reading.words],
     }
-
-
-def _word(word: Word) -> dict[str, Any]:
-    values = vars(word) | {"signs_differ": word.signs_differ}
-    return {"word": values.pop("text"), **values}  # as transformers' pipelines of tokens call it
 
 
 __all__ = ["TASK", "ExplanationPipeline"]

@@ -38,8 +38,8 @@ def explanation_to_dict(explanation: Explanation) -> dict[str, Any]:
         "margin": explanation.margin,
         "num_tokens": explanation.num_tokens,
         "num_cut": explanation.num_cut,
-        "cut_at": explanation.cut_at,
-        "pair_cut_at": explanation.pair_cut_at,
+        "read_span": explanation.read_span,
+        "pair_read_span": explanation.pair_read_span,
         "readings": [_reading_to_dict(reading) for reading in explanation.readings],
     }
 
@@ -52,7 +52,7 @@ def _reading_to_dict(reading: Reading) -> dict[str, Any]:
         **_sum_to_dict(reading),
         "total": reading.total,
         "error": reading.error,
-        "words": [_word_to_dict(word) for word in reading.words],
+        "words": [word.to_dict() for word in reading.words],
         **between_words,
     }
 
@@ -65,11 +65,6 @@ def _sum_to_dict(reading: Reading) -> dict[str, Any]:
         "logit": reading.logit,
         "bias": reading.bias,
     }
-
-
-def _word_to_dict(word: Word) -> dict[str, Any]:
-    values = vars(word) | {"signs_differ": word.signs_differ}
-    return {"word": values.pop("text"), **values}
 
 
 def explanations_to_json(explanations: Explanations, path: str | Path | None = None) -> str:
@@ -101,7 +96,7 @@ def explanations_to_dataframe(explanations: Explanations) -> pd.DataFrame:
             "text_index": text_index,
             **_sum_to_dict(reading),
             "word_index": word_index,
-            **_word_to_dict(word),
+            **word.to_dict(),
         }
         for text_index, one in enumerate(explanations)
         for reading in one.readings

@@ -20,7 +20,7 @@ from .explainer import check_explainable, check_finite
 from .lexicon import Lexicon
 from .modeling_hf_attn import HfAttnForSequenceClassification
 from .prediction import evaluating
-from .problem_types import MULTI, SINGLE
+from .problem_types import problem_type_of
 from .word_sums import Array
 
 _TOKENS_AT_ONCE = 4096
@@ -75,7 +75,7 @@ def read_lexicon(
         context=context,
         bias=bias,
         class_names=config.class_names,
-        problem_type=config.problem_type or (SINGLE if model.num_labels > 1 else MULTI),
+        problem_type=problem_type_of(config),
         kind="word" if splits_into_words else "token",
         has_bigrams=config.ngram_buckets > 0,
     )

@@ -194,7 +194,7 @@ class HfAttnEmbeddings(nn.Module):
     def hash_bigrams(self, previous_ids: Tensor, input_ids: Tensor) -> Tensor:
         """Gives the bucket (...) of each pair of ids (...)."""
         # Ids stay far below 2**31, so no product leaves 63 bits; both factors are primes.
-        hashed = previous_ids * 1_000_003 + input_ids * 16_777_619
+        hashed = previous_ids.long() * 1_000_003 + input_ids.long() * 16_777_619
         return hashed % 2_147_483_647 % self.ngram_buckets
 
 
@@ -410,8 +410,12 @@ class HfAttnAttention(GradientCheckpointingLayer):
         """Gives how many queries attend at once: as many as memory, or the window, makes good."""
         if torch.compiler.is_exporting():
             return length
-        rows = max(1, math.ceil(MAX_SCORES_PER_BLOCK / max(1, batch_size * length)))
-        return min(rows, max(self.window, LEAST_ROWS_PER_BLOCK)) if self.window else rows
+        most_scores = MAX_SCORES_PER_BLOCK / max(1, batch_size)
+        if not self.window:
+            return max(1, math.ceil(most_scores / max(1, length)))
+        # A block of rows sees rows + 2 window tokens.
+        rows = int((self.window**2 + most_scores) ** 0.5) - self.window
+        return max(1, min(rows, max(self.window, LEAST_ROWS_PER_BLOCK)))
 
     def _attend(
         self,

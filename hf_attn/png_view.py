@@ -173,7 +173,8 @@ class _Drawing:
             self.numbers(axes, place, word)
         names = ["contri-\nbution", "deletion\neffect"][: 2 if effects else 1]
         self.in_columns(axes, -0.8, names, va="bottom", fontsize=8)
-        axes.set_xlabel(f"{self.unit}\n{reading.check}", loc="left")
+        label = f"{self.unit}\n{self.fonts.drawable(reading.check)}"
+        axes.set_xlabel(label, loc="left", **self.font)
 
     def numbers(self, axes: Axes, place: int, word: Word) -> None:
         """Writes contribution and deletion effect to the right of a bar."""
@@ -205,7 +206,7 @@ class _Drawing:
 
     def label(self, word: Word) -> str:
         """Gives a word, cut where it is long and marked where it is unknown."""
-        shown = self.fonts.drawable(word.text)
+        shown = self.fonts.drawable(word.name)
         if len(shown) > _LONGEST_WORD:
             shown = shown[: _LONGEST_WORD - 1] + "…"
         return shown if word.is_known else f"{shown} ?"

@@ -38,8 +38,21 @@ def staged(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def staged_file(path: str | Path) -> Iterator[Path]:
-    """Gives where to write a file that moves to `path` at the end, or vanishes after an error."""
-    path = Path(path)
+    """Gives where to write a file that moves to `path` at the end, or vanishes after an error.
+
+    A link stays one, and what it leads to is replaced.
+
+    Raises:
+        InputError: If its folder does not exist, or if it is no ordinary file.
+    """
+    path = Path(path).resolve()
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: expected an ordinary file, or none yet. Choose another name.")
+    if not path.parent.is_dir():
+        raise InputError(
+            f"{path}: expected a file in a folder that exists, but there is no {path.parent}. "
+            "Make it, or choose another file."
+        )
     with staged(path.parent) as folder:
         yield folder / path.name
 

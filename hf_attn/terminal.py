@@ -13,10 +13,12 @@ from rich.console import Console
 # Read on light and dark backgrounds.
 BLUE = Color.from_rgb(13, 99, 214)
 ORANGE = Color.from_rgb(184, 82, 0)
-# Control characters could move the cursor or forge a line: their pictures are shown instead.
+# Control characters could move the cursor, forge a line or turn numbers around: pictures of them
+# are shown instead.
+_DIRECTIONS_AND_BREAKS = [*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029]
 PICTURES = {
     **{code: 0x2400 + code for code in range(32)},
-    **dict.fromkeys(range(127, 160), 0xFFFD),
+    **dict.fromkeys([*range(127, 160), *_DIRECTIONS_AND_BREAKS], 0xFFFD),
 }
 _LEFT_TO_RIGHT_MARK = "\u200e"
 

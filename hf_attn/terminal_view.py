@@ -65,10 +65,10 @@ class _View:
         self.in_color = in_color
         shown = [reading for one in explanations for reading in one.shown]
         words = [r.words[index] for r in shown for index in r.largest_words(_MOST_WORDS)]
-        widest = max((cell_len(in_a_line(word.text)) for word in words), default=0)
+        widest = max((cell_len(in_a_line(word.name)) for word in words), default=0)
         if any(len(reading.words) > _MOST_WORDS for reading in shown):
             widest = max(widest, len(_other_words(1000)))
-        self.widest_word = min(widest, _WIDEST_WORD)
+        self.widest_word = min(max(widest, len("word")), _WIDEST_WORD) if words else 0
         numbers = 2 * (max(8, len(signed(self.scale, self.scale))) + 2)
         room = width - self.widest_word - 2 - numbers - 5
         # An odd number of cells, with the axis in the middle; none where it is too narrow.
@@ -85,13 +85,13 @@ class _View:
             if reading.words:
                 parts.append(self.table(reading))
             parts += self.reads(reading)
-            parts += [Text(reading.check), ""]
+            parts += [Text(in_a_line(reading.check)), ""]
         return Group(*parts)
 
     def scale_line(self, unit: str) -> str:
         """Gives the legend of bars and colours."""
         return (
-            f"Unit: {unit}; the longest bar is {self.number(self.scale).lstrip('+')}. "
+            f"Unit: {unit}; a full bar is {self.number(self.scale).lstrip('+')}. "
             f"To the right, blue: adds to the {unit}. To the left, orange: takes from it."
         )
 
@@ -148,12 +148,12 @@ class _View:
         if rest:
             total = sum(reading.words[index].contribution for index in rest)
             name = Text(_other_words(len(rest)), "dim")
-            table.add_row(name, self.bar(total), self.number(total), "", "")
+            table.add_row(name, "", self.number(total), "", "")
         return table
 
     def row(self, word: Word) -> tuple[RenderableType, ...]:
         """Gives the cells of a word: name, bar, contribution, deletion effect, marks."""
-        name = Text(in_a_line(word.text), "dim" if word.is_special else "")
+        name = Text(in_a_line(word.name), "dim" if word.is_special else "")
         marks = ["≠"] * word.signs_differ + ["?"] * (not word.is_known)
         effect = "" if word.deletion_effect is None else self.number(word.deletion_effect)
         bar = self.bar(word.contribution)
@@ -186,7 +186,7 @@ class _View:
         yield Text("\nwhat the context parts are made of, largest first", "dim")
         order = abs(reading.reads).ravel().argsort()[::-1][:_MOST_READS]
         for reader, read in (divmod(int(place), len(reading.words)) for place in order):
-            names = [in_a_line(reading.words[index].text) for index in (read, reader)]
+            names = [in_a_line(reading.words[index].name) for index in (read, reader)]
             yield Text(
                 f"{self.number(reading.reads[reader, read])}  {names[0]} read at {names[1]}, "
                 f"attention weight {reading.attention[reader, read]:.0%}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from transformers.utils.hub import cached_file
 
 from .batching import TokenizedTexts
 from .errors import InputError
+
+logger = logging.getLogger(__name__)
 
 COUNTS_FILE = "token_counts.json"
 
@@ -44,8 +47,16 @@ def read_token_counts(name_or_path: str, *, revision: str | None = None) -> dict
         InputError: If the file is broken.
     """
     try:
-        path = cached_file(name_or_path, COUNTS_FILE, revision=revision)
-    except OSError:  # transformers' error for a file that is not there
+        path = cached_file(
+            name_or_path,
+            COUNTS_FILE,
+            revision=revision,
+            _raise_exceptions_for_missing_entries=False,
+        )
+    except OSError as error:  # no connection, say
+        logger.warning("the token counts of %s cannot be read: %s", name_or_path, error)
+        return None
+    if path is None:
         return None
     try:
         counts = json.loads(Path(str(path)).read_text(encoding="utf-8"))

@@ -6,11 +6,15 @@ Shapes: W words of one text, T of its tokens, C classes.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+
+# What a word of nothing but white space is shown as.
+_WHITE_SPACE = str.maketrans({" ": "\u2423", "\n": "\u21b5", "\t": "\u21e5"})
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,16 @@ class Word:
         return self.deletion_effect is not None and self.contribution * self.deletion_effect < 0
 
     @property
+    def name(self) -> str:
+        """The text, with a picture where it is nothing but white space."""
+        return self.text.translate(_WHITE_SPACE) if self.text.isspace() else self.text
+
+    def to_dict(self) -> dict[str, Any]:
+        """Gives all of this, the text as `word`, as transformers' pipelines of tokens call it."""
+        values = vars(self) | {"signs_differ": self.signs_differ}
+        return {"word": values.pop("text"), **values}
+
+    @property
     def size(self) -> float:
         """The size of its contribution or of its deletion effect, whichever is larger."""
         return max(abs(self.contribution), abs(self.deletion_effect or 0.0))
@@ -66,7 +80,9 @@ class Reading:
         against: Name of the class it is compared with, "the others" (weighted by the softmax over
             their logits), or None where the logit stands for itself.
         probability: Of the target; for a regression the value.
-        logit: From the model's own logits; for a regression the value.
+        logit: From the model's own logits: the target's, less what it is compared with; for a
+            regression the value.
+        target_logit: The model's logit of the target alone.
         bias: What is there without words.
         words: W words in the order of the text.
         unit: What all of these are counted in, "logit", or for a regression "value".
@@ -79,6 +95,7 @@ class Reading:
     against: str | None
     probability: float
     logit: float
+    target_logit: float
     bias: float
     words: tuple[Word, ...]
     unit: str = "logit"
@@ -103,9 +120,13 @@ class Reading:
     @property
     def check(self) -> str:
         """The sum in one line, to be checked by eye."""
+        made_of = ""
+        if self.against is not None:
+            less = self.target_logit - self.logit
+            made_of = f" ({self.target_logit:+.4f} less {less:+.4f} of {self.against})"
         return (
-            f"bias {self.bias:+.4f} + sum {self.total:+.4f} = {self.unit} {self.logit:+.4f}, "
-            f"error {self.error:.0e}"
+            f"bias {self.bias:+.4f} + sum {self.total:+.4f} = {self.unit} {self.logit:+.4f}"
+            f"{made_of}, error {self.error:.0e}"
         )
 
     @property

@@ -9,7 +9,9 @@ from .explanation import LIKELY, Explanation, Explanations
 from .problem_types import MULTI, REGRESSION
 from .word_sums import Reading
 
-DELETION_EFFECT = "Deletion effect: what would be lost without the word."
+DELETION_EFFECT = (
+    "Deletion effect: what would be lost without the word, its weight shared out among the others."
+)
 
 
 def prediction_line(explanation: Explanation) -> str:
@@ -17,9 +19,10 @@ def prediction_line(explanation: Explanation) -> str:
     if explanation.problem_type == REGRESSION:
         values = zip(explanation.class_names, explanation.probabilities, strict=True)
         return ", ".join(f"{name}: {value:+.4g}" for name, value in values)
+    over = "" if explanation.runner_up is None else f" over {explanation.runner_up}"
     return (
-        f"{explanation.label}: probability {explanation.probability:.1%}, "
-        f"margin {explanation.margin:.2f} logit"
+        f"Predicted {explanation.label}: probability {explanation.probability:.1%}, "
+        f"margin {explanation.margin:.2f} logit{over}"
     )
 
 
@@ -37,7 +40,13 @@ def notes(explanation: Explanation) -> Iterator[str]:
     if explanation.num_cut:
         yield (
             f"Cut: the model read {explanation.num_tokens:,} tokens, the tokenizer's limit, and "
-            f"not the last {explanation.num_cut:,}."
+            f"not the other {explanation.num_cut:,}."
+        )
+    unknown = len(explanation.known) - int(explanation.known.sum())
+    if 2 * unknown > len(explanation.known):
+        yield (
+            f"{unknown:,} of {len(explanation.known):,} words are not in the vocabulary: the model "
+            "reads them all alike."
         )
     if explanation.problem_type == MULTI and explanation.target is None:
         number, total = len(explanation.shown), len(explanation.class_names)
@@ -48,12 +57,18 @@ def notes(explanation: Explanation) -> Iterator[str]:
 
 
 def legend(explanations: Explanations, unknown_mark: str = "?") -> Iterator[str]:
-    """Yields what the marks in use mean; nothing without words."""
+    """Yields what the columns and the marks in use mean; nothing without words."""
     words = [word for one in explanations for reading in one.shown for word in reading.words]
+    if words:
+        what = unit(explanations)
+        yield f"Contribution: what the word adds; bias and contributions sum to the {what}."
     if any(word.deletion_effect is not None for word in words):
         yield DELETION_EFFECT
     if any(word.signs_differ for word in words):
-        yield "≠ Signs differ: the word adds, yet without it there would be more, or the reverse."
+        yield (
+            "≠ Signs differ: the word adds, but less than the others would in its place, or the "
+            "reverse."
+        )
     if not all(word.is_known for word in words):
         yield f"{unknown_mark} The vocabulary does not have the word, or not all of it."
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
@@ -37,8 +38,8 @@ def find_words(
     """Groups tokens into words, by their offsets and never by the marks in their names.
 
     A new word begins where the tokenizer's own splitting does, or after white space. Tokens that
-    share characters, such as the bytes of an emoji, belong to one word. A special token is a word
-    of its own.
+    share characters, such as the bytes of an emoji, belong to one word, and so does an accent that
+    is a token of its own. A special token is a word of its own.
 
     Args:
         encodings: N encodings of the texts, without padding.
@@ -72,6 +73,12 @@ def find_words(
             any(map(str.isspace, between)) and not text[start_before:end_before].isspace()
         )
 
+    touches = np.zeros_like(begins)
+    touches[1:] = neighbours & (offsets[1:, 0] == offsets[:-1, 1])
+    for token in _in_other_scripts(begins & touches, text_of_token, sides, texts, pairs):
+        text = (pairs if pairs is not None and sides[token] else texts)[text_of_token[token]]
+        begins[token] = not all(map(_is_mark, text[slice(*offsets[token])]))
+
     first_token = np.flatnonzero(begins)
     starts = np.minimum.reduceat(offsets[:, 0], first_token) if len(first_token) else first_token
     ends = np.maximum.reduceat(offsets[:, 1], first_token) if len(first_token) else first_token
@@ -83,6 +90,27 @@ def find_words(
         in_pair=sides[first_token] == 1,
         is_special=special[first_token],
     )
+
+
+def _in_other_scripts(
+    tokens: NDArray[np.bool_],
+    text_of_token: Index,
+    sides: Index,
+    texts: Sequence[str],
+    pairs: Sequence[str] | None,
+) -> list[int]:
+    """Gives the index of those of the tokens (T,) whose text is not all ASCII."""
+    of_texts = [not text.isascii() for text in texts]
+    of_pairs = of_texts if pairs is None else [not text.isascii() for text in pairs]
+    return [
+        token
+        for token in np.flatnonzero(tokens).tolist()
+        if (of_pairs if sides[token] else of_texts)[text_of_token[token]]
+    ]
+
+
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character).startswith("M")
 
 
 def _numbers(rows: Iterable[Sequence[int]]) -> Index:

@@ -1,13 +1,24 @@
 """Explanations: the model's own contributions, word by word, and what running again would give."""
 
+import copy
 import logging
+import re
 
 import numpy as np
 import pytest
 import torch
 from models import small_classifier
+from peft import LoraConfig, get_peft_model
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers.models import BPE
+from tokenizers.trainers import BpeTrainer
 from trained import keyword_texts
-from transformers import BertConfig, BertForSequenceClassification, PythonBackend
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    PreTrainedTokenizerFast,
+    PythonBackend,
+)
 
 from hf_attn import HfAttnModel, HfAttnTokenizer, InputError, explain
 from hf_attn.loading import load_classifier
@@ -100,6 +111,26 @@ def test_signs_differ_where_contribution_and_effect_do():
     assert {word.signs_differ for word in words} == {True, False}
 
 
+@pytest.mark.parametrize("text", ["low low low low", "zebra yak gnu"])
+def test_words_without_an_effect_have_the_effect_zero_and_no_sign(text):
+    tokenizer = tokenizer_of("word")
+    model = classifier(tokenizer, relative_attention_num_buckets=0).float()
+    words = explain(text, model, tokenizer).words
+    assert [word.deletion_effect for word in words] == [0] * len(words)
+    assert not any(word.signs_differ for word in words)
+    assert all(word.contribution != 0 for word in words)
+
+
+def test_mixed_precision_around_it_changes_nothing():
+    tokenizer = tokenizer_of("word")
+    model = classifier(tokenizer).float()
+    expected = explain(TEXTS[0], model, tokenizer)
+    with torch.autocast("cpu", torch.bfloat16):
+        explanation = explain(TEXTS[0], model, tokenizer)
+    np.testing.assert_array_equal(explanation.logits, expected.logits)
+    np.testing.assert_array_equal(explanation.deletion_effects, expected.deletion_effects)
+
+
 def test_batch_gives_what_each_text_gives_alone():
     tokenizer = tokenizer_of("wordpiece")
     model = classifier(tokenizer, ngram_buckets=37)
@@ -158,13 +189,14 @@ def test_check_line_adds_up(against):
     tokenizer = tokenizer_of("word")
     model = classifier(tokenizer)
     model.set_reference(torch.ones(8, dtype=torch.float64))
-    (reading,) = explain(TEXTS[0], model, tokenizer, target=0, against=against).readings
+    explanation = explain(TEXTS[0], model, tokenizer, target=0, against=against)
+    (reading,) = explanation.readings
     assert reading.error <= 1e-12
-    bias, total, logit = (
-        float(part.split()[-1].rstrip(","))
-        for part in reading.check.split(", ")[0].replace("=", "+").split(" + ")
-    )
+    numbers = [float(number) for number in re.findall(r"[-+]\d+\.\d+", reading.check)]
+    bias, total, logit, target, less = numbers
     assert bias + total == pytest.approx(logit, abs=2e-4)
+    assert target - less == pytest.approx(logit, abs=2e-4)
+    assert target == pytest.approx(explanation.logits[0], abs=1e-4)
 
 
 def test_probability_label_and_margin_are_the_models():
@@ -218,6 +250,8 @@ def test_regression_reads_the_value():
     assert "= value" in reading.check
     with pytest.raises(InputError, match="gives values: leave it out"):
         explain(TEXTS[0], classifier(tokenizer, problem_type="regression"), tokenizer, against=1)
+    with pytest.raises(InputError, match="this model has one: leave it out"):
+        explain(TEXTS[0], model, tokenizer, against=0)
 
 
 def test_words_not_in_the_vocabulary_are_marked():
@@ -251,9 +285,31 @@ def test_text_beyond_the_limit_is_said_to_be_cut():
     tokenizer = tokenizer_of("word", model_max_length=3)
     explanation = explain("he believes in low prices", classifier(tokenizer), tokenizer)
     assert [word.text for word in explanation.words] == ["he", "believes", "in"]
-    assert (explanation.num_tokens, explanation.num_cut, explanation.cut_at) == (3, 2, 14)
+    assert (explanation.num_tokens, explanation.num_cut, explanation.read_span) == (3, 2, (0, 14))
     whole = explain("he believes in", classifier(tokenizer), tokenizer)
-    assert (whole.num_cut, whole.cut_at) == (0, None)
+    assert (whole.num_cut, whole.read_span) == (0, None)
+
+
+def test_text_cut_on_the_left_says_where_it_was_read():
+    tokenizer = tokenizer_of("word", model_max_length=2, truncation_side="left")
+    explanation = explain("he believes in low prices", classifier(tokenizer), tokenizer)
+    assert [word.text for word in explanation.words] == ["low", "prices"]
+    assert (explanation.num_cut, explanation.read_span) == (3, (15, 25))
+    unread = [piece.text for piece in explanation.pieces() if not piece.was_read]
+    assert "".join(unread) == "he believes in "
+
+
+@pytest.mark.parametrize(("limit", "cut"), [(2, 9), (5, 6), (11, 0)])
+def test_cut_tokens_that_share_a_character_are_counted_each(limit, cut):
+    backend = Tokenizer(BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    backend.train_from_iterator([], BpeTrainer(initial_alphabet=alphabet, show_progress=False))
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="!", model_max_length=limit
+    )
+    explanation = explain("ok 🙂🙂", classifier(tokenizer), tokenizer)
+    assert (explanation.num_tokens, explanation.num_cut) == (limit, cut)
 
 
 def test_pair_beyond_the_limit_counts_each_token_once():
@@ -263,9 +319,10 @@ def test_pair_beyond_the_limit_counts_each_token_once():
     explanation = explain(texts[0], model, tokenizer, pairs=texts[1])
     assert explanation.num_tokens == 5
     assert explanation.num_cut == 5 + 6 - 4
-    assert (explanation.cut_at, explanation.pair_cut_at) == (len("he believes"), len("they rose"))
+    assert explanation.read_span == (0, len("he believes"))
+    assert explanation.pair_read_span == (0, len("they rose"))
     whole = explain("he", model, tokenizer, pairs=texts[1])
-    assert (whole.cut_at, whole.pair_cut_at) == (None, len("they rose low"))
+    assert (whole.read_span, whole.pair_read_span) == (None, (0, len("they rose low")))
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -328,6 +385,9 @@ def test_half_precision_sums_within_its_rounding(dtype):
     [
         ({"target": "rize"}, r"a class of the model \(rise, fall, other\), got 'rize'.*'rise'\?"),
         ({"target": 3}, "got 3"),
+        ({"target": True}, "got True"),
+        ({"target": 1.0}, "got 1.0"),
+        ({"target": "RISE"}, r"got 'RISE'. Did you mean 'rise'\?"),
         ({"against": "falls"}, r"got 'falls'. Did you mean 'fall'\?"),
         ({"target": "rise", "against": 0}, "another class than the target, got 'rise' for both"),
     ],
@@ -356,8 +416,55 @@ def test_models_of_another_type_are_refused():
         intermediate_size=8,
     )
     for model in (BertForSequenceClassification(config), small_classifier(model_class=HfAttnModel)):
-        with pytest.raises(TypeError, match=f"got {type(model).__name__}"):
+        with pytest.raises(TypeError, match=rf"got [\w.]+\.{type(model).__name__}\. Load one"):
             explain("low", model, tokenizer)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+def test_wrapped_models_are_refused_with_the_way_to_the_model():
+    tokenizer = tokenizer_of("word")
+    model = classifier(tokenizer)
+    lora = get_peft_model(copy.deepcopy(model), LoraConfig(target_modules=["q_proj"]))
+    compiled, parallel = torch.compile(model), torch.nn.DataParallel(model)
+    for wrapped, way in ((lora, "get_base_model()"), (compiled, "_orig_mod"), (parallel, "module")):
+        with pytest.raises(TypeError, match=re.escape(f"Pass model.{way}.")):
+            explain("low", wrapped, tokenizer)
+    explanation = explain(TEXTS[0], lora.get_base_model(), tokenizer)
+    np.testing.assert_allclose(explanation.logits, explain(TEXTS[0], model, tokenizer).logits)
+
+
+def test_tokenizer_of_another_model_is_refused():
+    tokenizer = tokenizer_of("word")
+    model = classifier(tokenizer_of("wordpiece"))
+    model.config.vocab_size = 5
+    with pytest.raises(
+        InputError, match=r"at most vocab_size=5 tokens, got token id \d+\. It belongs"
+    ):
+        explain(TEXTS, model, tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"), [("x", "for each of 2 texts, got 1"), (["a"] * 3, "of 2 texts, got 3")]
+)
+def test_pairs_of_another_number_are_refused(pairs, message):
+    tokenizer = tokenizer_of("word")
+    with pytest.raises(InputError, match=message):
+        explain(["low", "he"], classifier(tokenizer), tokenizer, pairs=pairs)
+
+
+def test_batch_of_no_texts_is_refused():
+    tokenizer = tokenizer_of("word")
+    with pytest.raises(InputError, match="batch_size must be 1 or more, got 0"):
+        explain(["low", "he"], classifier(tokenizer), tokenizer, batch_size=0)
+
+
+def test_text_too_long_for_its_deletion_effects_is_refused(monkeypatch):
+    monkeypatch.setattr("hf_attn.explainer.MOST_TOKENS", 3)
+    tokenizer = tokenizer_of("word")
+    model = classifier(tokenizer)
+    with pytest.raises(InputError, match=r"at most 3 tokens, got one of 5.*deletion_effects=False"):
+        explain(TEXTS[1], model, tokenizer)
+    assert len(explain(TEXTS[1], model, tokenizer, deletion_effects=False).words) == 5
 
 
 @pytest.mark.parametrize(
@@ -403,6 +510,9 @@ def test_model_without_a_reference_is_explained_with_a_warning(caplog):
         explanation = explain(TEXTS[0], model, tokenizer)
     assert "no reference" in caplog.text
     assert "set_reference" in caplog.text
+    caplog.clear()
+    explain(TEXTS[0], model, tokenizer)
+    assert not caplog.records  # once is enough
     assert explanation.readings[0].error <= 1e-12
 
 

@@ -51,8 +51,8 @@ def answer_of(explanation):
         "against": reading.against,
         "logit": reading.logit,
         "bias": reading.bias,
-        "cut_at": explanation.cut_at,
-        "pair_cut_at": explanation.pair_cut_at,
+        "read_span": explanation.read_span,
+        "pair_read_span": explanation.pair_read_span,
         "words": words,
     }
 
@@ -182,8 +182,8 @@ def test_long_text_is_cut_at_the_limit_of_the_tokenizer():
     explained.tokenizer.model_max_length = 3
     answer = explained(TEXTS[-1])
     assert [word["word"] for word in answer["words"]] == TEXTS[-1].split()[:3]
-    assert answer["cut_at"] == len("corn and crude")
-    assert explained(TEXTS[0][:5])["cut_at"] is None
+    assert answer["read_span"] == (0, len("corn and crude"))
+    assert explained(TEXTS[0][:5])["read_span"] is None
 
 
 @pytest.mark.parametrize(

@@ -161,8 +161,9 @@ def test_dataframe_without_deletion_effects_holds_nan():
 def test_terminal_shows_prediction_numbers_and_check():
     one = explanation()
     shown = one.to_terminal(color=False, width=80)
-    assert f"{one.label}: probability {one.probability:.1%}, margin {one.margin:.2f} logit" in shown
-    assert one.readings[0].check in shown
+    probability = f"probability {one.probability:.1%}"
+    assert f"Predicted {one.label}: {probability}, margin {one.margin:.2f} logit over" in shown
+    assert one.readings[0].check in " ".join(shown.split())
     for word in one.words:
         row = next(line for line in shown.splitlines() if line.startswith(f"{word.text} "))
         assert f"{word.contribution:+.2f}" in row
@@ -255,7 +256,7 @@ def test_white_is_read_on_every_colour_of_the_terminal():
     [
         ({"text": ""}, "No words were read, so the logits are the bias alone."),
         ({"num_cut": 1234, "num_tokens": 8192}, "read 8,192 tokens"),
-        ({"num_cut": 1234}, "not the last 1,234"),
+        ({"num_cut": 1234}, "not the other 1,234"),
         ({"problem_type": MULTI, "direct": [[9, -99, -99]] * 3}, "Shown: 1 of 3 labels, each"),
         ({"problem_type": MULTI, "direct": [[-9, -9, -9]] * 3}, "the likeliest; none has"),
     ],
@@ -364,7 +365,7 @@ def test_fragment_styles_only_itself():
     css = re.sub(r"/\*.*?\*/", "", css, flags=re.S)
     selectors = [one.strip() for rule in re.findall(r"([^{}]+)\{", css) for one in rule.split(",")]
     assert selectors
-    assert all(selector.startswith(".hf-attn") for selector in selectors)
+    assert all(selector.startswith((".hf-attn", "@media")) for selector in selectors)
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,12 @@ def test_bigram_passes_over_what_the_mask_hides(side):
     assert previous.tolist() == expected
 
 
+def test_bigrams_of_ids_in_32_bits_are_the_same():
+    model = small_classifier(vocab_size=30_000, ngram_buckets=4096)
+    ids = torch.randint(1, 30_000, (3, 20))
+    assert torch.equal(model(ids).logits, model(ids.int()).logits)
+
+
 # Intermediates
 
 

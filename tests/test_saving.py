@@ -108,7 +108,7 @@ def test_full_disk_leaves_no_half_written_model(tmp_path, limit, options):
 
 
 def test_staged_file_is_whole_or_as_it_was(tmp_path):
-    path = tmp_path / "new" / "file"
+    path = tmp_path / "file"
     with staged_file(path) as file:
         file.write_text("whole")
 

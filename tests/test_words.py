@@ -77,6 +77,11 @@ def test_bytes_of_one_character_are_one_word():
     assert [word.strip() for word in words] == ["low", "🙂", "prices"]
 
 
+def test_accent_that_is_a_token_belongs_to_its_word():
+    (words,) = words_in(byte_level(), ["cafe\u0301 low"])
+    assert [word.strip() for word in words] == ["cafe\u0301", "low"]
+
+
 def whole_text_at_once():
     pieces = ["[UNK]", "▁he", "▁be", "lieves", "▁in", "▁", "▁low", "▁pri", "ces"]
     backend = Tokenizer(models.Unigram([(piece, -1.0) for piece in pieces], unk_id=0))
