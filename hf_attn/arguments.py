@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import difflib
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -71,12 +72,6 @@ class ModelArguments:
     initializer_range: float = _setting(0.02, "standard deviation of fresh embeddings")
     lora_rank: int = _setting(0, "rank of LoRA on the attention; 0 trains all weights")
 
-    def given_fields(self) -> dict[str, Any]:
-        """Gives the settings that differ from their defaults."""
-        return {
-            f.name: v for f in dataclasses.fields(self) if (v := getattr(self, f.name)) != f.default
-        }
-
     def config_fields(self) -> dict[str, Any]:
         """Gives the settings that are fields of the configuration too, but for `vocab_size`."""
         names = set(HfAttnConfig.__dataclass_fields__) - {"vocab_size"}
@@ -130,9 +125,17 @@ class HfAttnTrainingArguments(TrainingArguments):
         metadata={"help": "whether batches wait in pinned memory; by default with an accelerator"},
     )
     overwrite: bool = _setting(False, "whether a model in the output folder may be replaced")
+    license: str | None = _setting(None, "licence of the model, for its card: apache-2.0, ...")
+    language: str | None = _setting(None, "languages of the texts, for the card: en or de,fr")
+    example: str | None = _setting(
+        None,
+        "text that the card explains and run.json holds; by default a short one of the validation "
+        "or test texts, '' for none",
+    )
 
     def __post_init__(self) -> None:
         """Completes what depends on other settings or on the machine, and wants a folder."""
+        self.given_names = frozenset(given_fields(self))
         if self.output_dir is None:
             raise ValueError(
                 "Expected a folder to save the model in, got no output_dir. Add --output-dir MODEL."
@@ -149,6 +152,17 @@ class HfAttnTrainingArguments(TrainingArguments):
         super().__post_init__()
 
 
+def given_fields(settings: Any) -> dict[str, Any]:
+    """Gives the fields of settings that differ from their defaults."""
+    given = {}
+    for one in dataclasses.fields(settings):
+        make_default = one.default_factory
+        default = one.default if make_default is dataclasses.MISSING else make_default()
+        if getattr(settings, one.name) != default:
+            given[one.name] = getattr(settings, one.name)
+    return given
+
+
 def _strategies(evaluate: str | None, save: str | None) -> tuple[str, str]:
     """Gives when to evaluate and when to save; what was not said follows the other."""
     every = {"steps", "epoch"}
@@ -157,6 +171,11 @@ def _strategies(evaluate: str | None, save: str | None) -> tuple[str, str]:
         save or (evaluate if evaluate in every else "epoch"),
     )
 
+
+# What the Hub takes in the metadata of a card; languages are ISO 639 codes.
+_LICENSE = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
+_LANGUAGE = r"(?:[a-z]{2,3}|code|multilingual)"
+_LANGUAGES = re.compile(rf"{_LANGUAGE}(?:,{_LANGUAGE})*")
 
 _Arguments = TypeVar("_Arguments", bound=DataArguments | ModelArguments | TrainingArguments)
 Settings = tuple[DataArguments, ModelArguments, HfAttnTrainingArguments]
@@ -229,6 +248,7 @@ def _checked(settings: Settings) -> Settings:
     if not 0 < data.train_fraction <= 1:
         raise InputError(f"train_fraction must be in (0, 1], got {data.train_fraction!r}.")
     _check_numbers(training)
+    _check_card_settings(training)
     _check_starting_point(model)
     with _as_input_errors():
         HfAttnConfig(**model.config_fields())
@@ -250,6 +270,21 @@ def _check_numbers(arguments: HfAttnTrainingArguments) -> None:
             raise InputError(f"{name} must be a number from {least} on, got {value!r}.")
 
 
+def _check_card_settings(arguments: HfAttnTrainingArguments) -> None:
+    """Refuses what the Hub would refuse in the metadata of a model card."""
+    for name, pattern, examples in (
+        ("license", _LICENSE, "apache-2.0, cc-by-4.0, other"),
+        ("language", _LANGUAGES, "en; de,fr; multilingual"),
+    ):
+        value = getattr(arguments, name)
+        # YAML reads the Norwegian `no` as False where it is not in quotes.
+        if value is not None and not (isinstance(value, str) and pattern.fullmatch(value)):
+            raise InputError(
+                f"{name} must be an identifier of the Hub ({examples}), got {value!r}. Write it "
+                "so, in a YAML file in quotes, or leave it out."
+            )
+
+
 def _check_starting_point(arguments: ModelArguments) -> None:
     """Refuses settings that what the run starts from would not follow."""
     if arguments.model is None:
@@ -259,7 +294,7 @@ def _check_starting_point(arguments: ModelArguments) -> None:
                 "fresh embeddings would stay random. Add --model."
             )
         return
-    settled = arguments.given_fields().keys() - _CAN_CHANGE
+    settled = given_fields(arguments).keys() - _CAN_CHANGE
     if settled:
         raise InputError(
             f"--model {arguments.model} brings its own {', '.join(sorted(settled))}. Leave that "

@@ -4,69 +4,92 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import platform
+import re
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import datasets
+import numpy as np
 import torch
 from transformers import TrainerState
 
-from .arguments import Settings
+from .arguments import Settings, given_fields
 from .batching import TokenizedTexts
+from .errors import InputError
 from .evaluation import Evaluation
 from .modeling_hf_attn import HfAttnForSequenceClassification
+from .sources import source_kind
 
 RECORD_FILE = "run.json"
+IN_MEMORY = "a data set in memory"
+# Settings of a person or a place: what logs in, where things are uploaded and the text of the card.
+_PRIVATE = re.compile(r"hub_\w+|push_to_hub|\w+_token|trackio_\w+|output_dir|example")
+# Settings that lead to the same model whatever they are.
+_WITHOUT_EFFECT = re.compile(
+    r"overwrite|resume_from_checkpoint|disable_tqdm|report_to|run_name|project|log(ging)?_\w+|debug|"
+    r"include_num_input_tokens_seen"
+)
+# Tokens of a text that the card can show as a table.
+_EXAMPLE_TOKENS = range(6, 13)
 _PACKAGES = ("hf-attn", "torch", "transformers", "tokenizers", "datasets", "accelerate", "evaluate")
 
 
 def make_record(
     settings: Settings,
     model: HfAttnForSequenceClassification,
+    data: datasets.DatasetDict,
     texts: Mapping[str, TokenizedTexts],
     evaluations: Mapping[str, Evaluation],
     state: TrainerState,
     seconds: Mapping[str, float],
 ) -> dict[str, Any]:
-    """Gives the record of a run.
+    """Gives the record of a run. It can be published: no token is in it, and of a path the name.
 
     Args:
         settings: What it was started with.
         model: The trained classifier.
-        texts: Name of each split to its texts.
+        data: Name of each split to its texts as they came, from which the example is taken.
+        texts: Name of each split to its texts as the model reads them.
         evaluations: Name of a split to the final model's scores on it.
         state: The trainer's, with the scores of each epoch.
         seconds: Wall time of the training loop ("train") and of everything ("total").
 
     Returns:
-        data, sizes, settings, versions, seed, seconds, epochs, best_epoch, metrics, baseline and
-        classes, of what JSON can hold.
+        data, example, sizes, settings, versions, device, threads, processes, seed, seconds, epochs,
+        best_epoch, metrics, baseline and classes, of what JSON can hold.
     """
-    data, model_arguments, arguments = settings
+    data_arguments, model_arguments, arguments = settings
     epochs = _epochs(state)
     return {
         "data": {
-            "source": str(data.dataset),
+            "source": _publishable(data_arguments.dataset),
+            "kind": source_kind(data_arguments.dataset),
+            "pairs": "text_pair" in data["train"].column_names,
             "problem_type": model.config.problem_type,
             "labels": model.config.class_names,
             "texts": {name: len(split) for name, split in texts.items()},
             "texts_cut": {name: split.num_truncated for name, split in texts.items()},
         },
+        "example": _example(arguments.example, data, texts),
         "sizes": {
             "parameters": model.num_parameters(),
             "vocab_size": model.config.vocab_size,
             "hidden_size": model.config.hidden_size,
         },
         "settings": {
-            "data": {**asdict(data), "dataset": str(data.dataset)},
+            "data": _publishable(vars(data_arguments)),
             # A model that was started from keeps its own sizes, whatever the settings' defaults.
-            "model": asdict(model_arguments)
+            "model": _publishable(vars(model_arguments))
             | {name: getattr(model.config, name) for name in model_arguments.config_fields()},
-            "training": arguments.to_dict(),
+            "training": _publishable(arguments.to_dict()),
+            "given": _given(settings),
         },
         "versions": {"python": platform.python_version(), **_versions()},
+        "device": arguments.device.type,
+        "processes": arguments.world_size,
         "threads": torch.get_num_threads(),
         "seed": arguments.seed,
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
@@ -85,12 +108,78 @@ def write_record(record: Mapping[str, Any], folder: Path) -> None:
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """Gives the record of a saved model, or None if it has none."""
+    """Gives the record of a saved model, or None if it has none.
+
+    Raises:
+        InputError: If the file is broken.
+    """
     path = folder / RECORD_FILE
     if not path.is_file():
         return None
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return record
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"{path}: expected the record of a training run in JSON, got {error}. The file is "
+            "broken: delete it to go on without, or train again."
+        ) from error
+
+
+def _given(settings: Settings) -> dict[str, Any]:
+    """Gives the settings that were given and can change the model, but for the data set."""
+    data, model, arguments = settings
+    training = arguments.to_dict()
+    given = {
+        **given_fields(data),
+        **given_fields(model),
+        **{name: training[name] for name in training if name in arguments.given_names},
+    }
+    kept = {name: value for name, value in given.items() if not _WITHOUT_EFFECT.fullmatch(name)}
+    del kept["dataset"]
+    return dict(_publishable(kept))
+
+
+def _publishable(value: Any) -> Any:
+    """Gives a setting without what is private: tokens, and the folder that a path is in."""
+    if isinstance(value, (datasets.Dataset, datasets.DatasetDict)):
+        return IN_MEMORY
+    if isinstance(value, Mapping):
+        return {
+            name: _publishable(part)
+            for name, part in value.items()
+            if not _PRIVATE.fullmatch(str(name))
+        }
+    if isinstance(value, (list, tuple)):
+        return [_publishable(part) for part in value]
+    if isinstance(value, (str, os.PathLike)):
+        return _without_folder(os.fspath(value))
+    return value
+
+
+def _without_folder(text: str) -> str:
+    path = Path(text)
+    try:
+        is_path = path.is_absolute() or text.startswith("~") or path.exists()
+    except (OSError, ValueError):  # too long for a path, or with a null character
+        is_path = False
+    return path.name or text if is_path else text
+
+
+def _example(
+    given: str | None, data: Mapping[str, datasets.Dataset], texts: Mapping[str, TokenizedTexts]
+) -> dict[str, Any] | None:
+    """Gives the text that the card explains: the one given, or the first of the shortest."""
+    if given is not None:
+        return {"text": given, "pair": None, "split": None} if given.strip() else None
+    for split in ("validation", "test"):
+        if split not in texts:
+            continue
+        lengths = texts[split].lengths
+        fitting = np.flatnonzero(np.isin(lengths, _EXAMPLE_TOKENS))
+        if len(fitting):
+            row = data[split][int(fitting[lengths[fitting].argmin()])]
+            return {"text": row["text"].strip(), "pair": row.get("text_pair"), "split": split}
+    return None
 
 
 def _versions() -> dict[str, str]:

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import datasets
 
@@ -19,6 +19,7 @@ from .reading import READERS, file_format, read_corpus_file, read_file
 
 logger = logging.getLogger(__name__)
 
+SourceKind: TypeAlias = Literal["memory", "hub", "corpus", "file"]
 Source: TypeAlias = str | os.PathLike[str] | datasets.Dataset | datasets.DatasetDict
 
 SPLIT_NAMES = {
@@ -65,6 +66,16 @@ def read_source(
         }
     path = _existing_path(source)
     return _read_folder(path) if path.is_dir() else {"train": read_file(path)}
+
+
+def source_kind(source: Source) -> SourceKind:
+    """Says what [`read_source`] takes a source for; "file" stands for folders, too."""
+    if not isinstance(source, (str, os.PathLike)):
+        return "memory"
+    name = os.fspath(source)
+    if _is_hub_id(name):
+        return "hub"
+    return "corpus" if name in CORPORA and isinstance(source, str) else "file"
 
 
 def read_one_split(source: Source, argument: str) -> RawSplit:

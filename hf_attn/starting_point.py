@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from .arguments import ModelArguments
+from .arguments import ModelArguments, given_fields
 from .configuration_hf_attn import HfAttnConfig
 from .data import label_names, problem_type
 from .errors import InputError
@@ -58,7 +58,7 @@ def _continue_model(
     """Loads a model; with other labels than its own it gets a fresh head."""
     saved, tokenizer = load_classifier(str(arguments.model))
     fields = {name: getattr(saved.config, name) for name in HfAttnConfig.__annotations__}
-    given = arguments.given_fields()
+    given = given_fields(arguments)
     rates = {name: value for name, value in given.items() if name.endswith("_dropout")}
     model = HfAttnForSequenceClassification(HfAttnConfig(**{**fields, **task, **rates}))
     if (saved.config.id2label, saved.config.problem_type) == (

@@ -8,17 +8,21 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from .markdown import escape_markdown
+
 
 def render(template: str, **values: Any) -> str:
-    """Gives the page or fragment that a file of `templates/` describes."""
-    return _environment().get_template(template).render(**values)
+    """Gives the page or fragment that a file of `templates/` describes, in HTML or Markdown."""
+    return _environment(template.endswith(".md")).get_template(template).render(**values)
 
 
 @cache
-def _environment() -> Environment:
+def _environment(is_markdown: bool) -> Environment:
     environment = Environment(
         loader=PackageLoader("hf_attn"),
-        autoescape=True,
+        autoescape=not is_markdown,
+        finalize=escape_markdown if is_markdown else None,
+        keep_trailing_newline=is_markdown,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
@@ -29,7 +33,7 @@ def _environment() -> Environment:
 
 def _exact(text: str) -> Markup:
     """Escapes a text, line ends too: a browser would read a bare carriage return as a line feed."""
-    return escape(text).replace("\r", Markup("&#13;"))
+    return escape(text.replace("\0", "\u2400")).replace("\r", Markup("&#13;"))
 
 
 def short(share: float) -> str:

@@ -10,7 +10,7 @@ import torch
 from trained import TINY, keyword_data
 
 from hf_attn import train
-from hf_attn.training import mean_token_feature
+from hf_attn.mean_feature import mean_token_feature
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "benchmark_training.py"
 # No dropout, as Trainer's data loader draws random numbers too; decay, so that groups matter.
