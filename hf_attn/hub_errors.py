@@ -1,0 +1,128 @@
+"""What goes wrong on the way to the Hub: what may pass by itself, what to do about the rest."""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+
+import httpx2
+from huggingface_hub import constants
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    OfflineModeIsEnabled,
+    RevisionNotFoundError,
+)
+
+_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TIMEOUT, _STALE, _TOO_MANY = 401, 403, 404, 408, 412, 429
+_SERVER_ERRORS = range(500, 600)
+_LONGEST_WAIT = 60.0
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+
+
+def is_passing(error: Exception) -> bool:
+    """Says whether the same request may succeed a little later."""
+    error = _cause(error)
+    if isinstance(error, HfHubHTTPError):
+        status = error.response.status_code
+        return status in (_TIMEOUT, _TOO_MANY) or status in _SERVER_ERRORS
+    # A gateway answers for a server that is down with a page where the client expects JSON.
+    return _is_of_the_network(error) or isinstance(error, json.JSONDecodeError)
+
+
+def is_stale(error: Exception) -> bool:
+    """Says whether a commit was refused because another one came first."""
+    return isinstance(error, HfHubHTTPError) and error.response.status_code == _STALE
+
+
+def wait_before(attempt: int, error: Exception) -> float:
+    """Gives the seconds to wait before a request is repeated.
+
+    Args:
+        attempt: How often it was repeated before.
+        error: What it failed with; the Hub may ask for a time in it.
+    """
+    seconds = 2.0**attempt
+    if isinstance(error, HfHubHTTPError):
+        asked = error.response.headers.get("Retry-After", "")
+        seconds = float(asked) if asked.isdigit() else seconds
+    return min(seconds, _LONGEST_WAIT)
+
+
+def in_short(error: Exception) -> str:
+    """Gives the gist of an error for a message, without addresses that hold signatures."""
+    error = _cause(error)
+    if isinstance(error, HfHubHTTPError):
+        said = " ".join((error.server_message or "").split())
+        return f"HTTP {error.response.status_code}" + (f" ({said})" if said else "")
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def what_to_do(error: Exception, repo_id: str, branch: str) -> str | None:
+    """Gives what is wrong and what to do about it, or None for an error that is no one's fault.
+
+    Args:
+        error: What the client raised.
+        repo_id: The repository.
+        branch: The branch that was asked for.
+    """
+    error = _cause(error)
+    if isinstance(error, OfflineModeIsEnabled):
+        return "expected a connection, got offline mode. Unset HF_HUB_OFFLINE and try again."
+    if isinstance(error, RevisionNotFoundError):
+        return f"there is no branch {branch!r}. A tag or a commit cannot be pushed to."
+    if isinstance(error, HfHubHTTPError):
+        return _about_status(error, repo_id)
+    if _error_number(error) in _DISK_ERRORS:
+        return (
+            f"the client cannot write to its cache: {in_short(error)}. Free space in "
+            f"{constants.HF_HOME}, or set HF_HOME to a folder on another disk."
+        )
+    if _is_of_the_network(error):
+        return (
+            f"{constants.ENDPOINT} does not answer: {in_short(error)}. Check the connection and "
+            "run the same command again."
+        )
+    if isinstance(error, ValueError | RuntimeError):
+        return f"{in_short(error)}."
+    return None
+
+
+def _about_status(error: HfHubHTTPError, repo_id: str) -> str:
+    status = error.response.status_code
+    namespace = repo_id.partition("/")[0]
+    known = {
+        _UNAUTHORIZED: "the token is not valid. Log in with `hf auth login --force`, or set "
+        "HF_TOKEN to a token with write access; HF_TOKEN is taken before the login.",
+        _FORBIDDEN: f"the token may not write here. Take one with write access, of {namespace!r} "
+        f"or a member of it, or push to a name of your own. The Hub says: {in_short(error)}.",
+        _NOT_FOUND: "there is no such repository, or it is private and the token may not see it. "
+        f"Check the name, and that the token is of {namespace!r} or a member of it.",
+        _TOO_MANY: "too many requests. Wait some minutes and run the same command again.",
+        _STALE: "others commit to it all the time. Run the same command again later, or push to "
+        "a branch of your own: --revision NAME.",
+    }
+    if status in known:
+        return known[status]
+    if status in _SERVER_ERRORS:
+        return f"the Hub has trouble: {in_short(error)}. Run the same command again later."
+    return f"the Hub refuses: {in_short(error)}."
+
+
+def _error_number(error: Exception) -> int | None:
+    """Gives the operating system's number of an error; hf_xet has it in the text only."""
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    return int(number[1]) if number else getattr(error, "errno", None)
+
+
+def _is_of_the_network(error: Exception) -> bool:
+    if isinstance(error, OfflineModeIsEnabled):
+        return False
+    return isinstance(error, httpx2.TransportError | ConnectionError | TimeoutError)
+
+
+def _cause(error: Exception) -> Exception:
+    """Gives the error that the client met, of which an upload raises a bare RuntimeError."""
+    while isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    return error

@@ -1,0 +1,263 @@
+"""What of a trained folder goes to the Hub: an allow list, so that no secret and no pickle does."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from .card_page import CARD_FILE, keeps_page
+from .errors import InputError
+
+_CODE = ("configuration_hf_attn.py", "modeling_hf_attn.py")
+_TOKENIZER_CODE = "tokenization_hf_attn.py"
+_TOKENIZER_CLASS = "HfAttnTokenizer"
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
+_OPTIONAL = (CARD_FILE, "run.json", "token_counts.json", "all_results.json")
+_ADAPTER = ("adapter_model.safetensors", "adapter_config.json")
+_WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_OLD_WEIGHTS = re.compile(r"(model|adapter_model)(-\d+-of-\d+)?\.safetensors|" + re.escape(_INDEX))
+# What these are must be readable without importing transformers, which takes seconds.
+_MODEL_TYPE = "hf_attn"
+_AUTO_MAP = {
+    "AutoConfig": "configuration_hf_attn.HfAttnConfig",
+    "AutoModel": "modeling_hf_attn.HfAttnModel",
+    "AutoModelForSequenceClassification": "modeling_hf_attn.HfAttnForSequenceClassification",
+}
+_TOKENIZER_AUTO_MAP = {"AutoTokenizer": ["tokenization_hf_attn.HfAttnTokenizer", None]}
+_TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{20,}")
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a file in the repository is to hold.
+
+    Attributes:
+        path: Its path in the repository.
+        source: The bytes, or for weights the file that they are read from.
+        size: Length in bytes.
+        sha256: Hash that the Hub names a large file by.
+        blob_id: Hash that git names a small file by.
+    """
+
+    path: str
+    source: bytes | Path = field(repr=False)
+    size: int
+    sha256: str
+    blob_id: str
+
+    @classmethod
+    def of(cls, path: str, source: bytes | Path) -> Content:
+        """Gives the content with its hashes; a file is read once and not kept in memory."""
+        size = len(source) if isinstance(source, bytes) else source.stat().st_size
+        sha256, sha1 = hashlib.sha256(), hashlib.sha1(f"blob {size}\0".encode())
+        for piece in _pieces(source):
+            sha256.update(piece)
+            sha1.update(piece)
+        return cls(path, source, size, sha256.hexdigest(), sha1.hexdigest())
+
+
+def files_to_push(folder: Path) -> dict[str, Path]:
+    """Gives what of a trained folder the Hub needs: path in the repository to local file.
+
+    Code that the folder lacks is taken from this package. Checkpoints, pickles such as
+    `training_args.bin`, states of optimizers and hidden files are never among them.
+
+    Raises:
+        InputError: If a file is missing or broken.
+    """
+    if not folder.is_dir():
+        found = "a file" if folder.exists() else "none"
+        raise InputError(
+            f"{folder}: expected a folder with a model, found {found}. "
+            "Give the --output-dir of `hf-attn train`."
+        )
+    is_adapter = (folder / _ADAPTER[0]).is_file() and not (folder / _WEIGHTS).is_file()
+    needed = _ADAPTER if is_adapter else ("config.json", *_weight_files(folder), *_TOKENIZER)
+    files = {name: folder / name for name in needed}
+    _check_files(folder, files)
+    files |= {name: folder / name for name in (*_TOKENIZER, *_OPTIONAL) if (folder / name).exists()}
+    if not is_adapter:
+        files |= {name: _code_file(folder, name) for name in _code_names(folder)}
+    return dict(sorted(files.items()))
+
+
+def contents_to_push(
+    folder: Path, repo_id: str | None = None, *, card: str | None = None
+) -> list[Content]:
+    """Gives what a push of the folder publishes, by path; reads files only.
+
+    Args:
+        folder: A folder that training wrote.
+        repo_id: Where it goes, for the card.
+        card: Text of the card; without it a README.md that somebody wrote, or one made from the
+            run.
+
+    Raises:
+        InputError: As [`files_to_push`] does.
+    """
+    files = files_to_push(folder)
+    # Weights may be large and are streamed. All else is read once, so that nothing that is written
+    # meanwhile gets half of an old state and half of a new one published.
+    sources = {
+        name: path if path.suffix == ".safetensors" else path.read_bytes()
+        for name, path in files.items()
+    }
+    if "config.json" in sources:
+        sources["config.json"] = _naming_code(sources["config.json"], _AUTO_MAP)
+    if _TOKENIZER_CODE in sources:
+        sources[_TOKENIZER[1]] = _naming_code(sources[_TOKENIZER[1]], _TOKENIZER_AUTO_MAP)
+    is_adapter = _ADAPTER[1] in sources
+    if is_adapter:
+        _check_base_model(folder / _ADAPTER[1])
+    if card is None and not is_adapter and not keeps_page(folder):
+        from .card import render_card  # it needs torch
+
+        card = render_card(folder, repo_id)
+    if card is not None:
+        sources[CARD_FILE] = card.encode()
+    return [Content.of(name, source) for name, source in sorted(sources.items())]
+
+
+def refuse_secrets(contents: Iterable[Content], token: str | None) -> None:
+    """Refuses contents that hold an access token of the Hub.
+
+    Raises:
+        InputError: If one does; names the file and not the token.
+    """
+    for content in contents:
+        text = content.source
+        if isinstance(text, bytes) and (
+            _TOKEN.search(text) or (token is not None and token.encode() in text)
+        ):
+            raise InputError(
+                f"{content.path}: expected no secrets, got an access token in this file. Remove "
+                "it from the file and revoke it in the settings of your account; nothing was sent."
+            )
+
+
+def outdated_files(paths: Iterable[str], contents: Iterable[Content]) -> list[str]:
+    """Gives the weights in a repository that a loader could mix up with the new ones."""
+    new = {content.path for content in contents}
+    old = (path for path in paths if _OLD_WEIGHTS.fullmatch(path) or path == _ADAPTER[1])
+    return sorted(set(old) - new)
+
+
+def check_repository(
+    repo_id: str, paths: Iterable[str], model_type: str | None, contents: Iterable[Content]
+) -> None:
+    """Refuses a repository whose model would be mixed up with the one that is pushed.
+
+    Raises:
+        InputError: If it holds a model of another type, or a whole one where an adapter comes.
+    """
+    if model_type not in (None, _MODEL_TYPE):
+        raise InputError(
+            f"{repo_id}: expected a new repository or one with a model of type {_MODEL_TYPE!r}, "
+            f"got one with a model of type {model_type!r}. Choose another name; nothing was sent."
+        )
+    new = {content.path for content in contents}
+    if _ADAPTER[0] in new and {_WEIGHTS, _INDEX} & set(paths):
+        raise InputError(
+            f"{repo_id}: expected a repository for an adapter, got one that holds a whole model. "
+            "Choose another name; nothing was sent."
+        )
+
+
+def _pieces(source: bytes | Path) -> Iterable[bytes]:
+    if isinstance(source, bytes):
+        yield source
+        return
+    with source.open("rb") as file:
+        while piece := file.read(1 << 20):
+            yield piece
+
+
+def _weight_files(folder: Path) -> list[str]:
+    if (folder / _WEIGHTS).is_file() or not (folder / _INDEX).is_file():
+        return [_WEIGHTS]
+    index = _read_json(folder / _INDEX)
+    return [_INDEX, *sorted({str(shard) for shard in index.get("weight_map", {}).values()})]
+
+
+def _code_names(folder: Path) -> list[str]:
+    """Gives the files of code that this model runs: its tokenizer may be one of another library."""
+    is_ours = _read_json(folder / _TOKENIZER[1]).get("tokenizer_class") == _TOKENIZER_CLASS
+    return [*_CODE, _TOKENIZER_CODE] if is_ours else list(_CODE)
+
+
+def _code_file(folder: Path, name: str) -> Path:
+    saved = folder / name
+    return saved if saved.is_file() and saved.stat().st_size else Path(__file__).with_name(name)
+
+
+def _check_files(folder: Path, files: Mapping[str, Path]) -> None:
+    missing = [name for name, path in files.items() if not path.is_file()]
+    if missing:
+        raise InputError(
+            f"{folder}: expected a whole model, but there is no {', '.join(missing)} in it. Give a "
+            "folder that `hf-attn train` finished, or save both model and tokenizer in it."
+        )
+    for path in files.values():
+        if path.suffix == ".json":
+            _read_json(path)
+        else:
+            _check_weights(path)
+    if "config.json" in files:
+        model_type = _read_json(files["config.json"]).get("model_type")
+        if model_type != _MODEL_TYPE:
+            raise InputError(
+                f"{folder}: expected a model of type {_MODEL_TYPE!r}, got {model_type!r}. Push it "
+                "with transformers' own `push_to_hub`."
+            )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError(
+            f"{path}: expected JSON, got {error}. The file is broken: train again or take it from "
+            "another copy."
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected an object in JSON, got {type(content).__name__}.")
+    return content
+
+
+def _check_weights(path: Path) -> None:
+    try:
+        with safe_open(path, framework="np"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"{path}: expected weights in the safetensors format, got {error}. The file is broken "
+            "or cut: train again or take it from another copy."
+        ) from error
+
+
+def _check_base_model(path: Path) -> None:
+    base = _read_json(path).get("base_model_name_or_path")
+    if not base or str(base).count("/") != 1 or Path(base).exists():
+        raise InputError(
+            f"{path}: expected base_model_name_or_path to be the Hub id of the model that the "
+            f"adapter belongs to, got {base!r}, which nobody else has. Push that model first and "
+            "write its id there, or merge the adapter: model.merge_and_unload()."
+        )
+
+
+def _naming_code(text: bytes | Path, auto_map: Mapping[str, Any]) -> bytes | Path:
+    """Gives a configuration whose `auto_map` names the code beside it; unchanged if it does."""
+    if isinstance(text, Path):
+        return text
+    config = json.loads(text)
+    named = {**(config.get("auto_map") or {}), **auto_map}
+    if named == config.get("auto_map"):
+        return text
+    return (json.dumps({**config, "auto_map": named}, indent=2, sort_keys=True) + "\n").encode()

@@ -1,0 +1,177 @@
+"""What a push sends: an allow list, whole models only, code and card always, secrets never."""
+
+import json
+import shutil
+import socket
+
+import pytest
+from typer.testing import CliRunner
+
+from hf_attn import InputError
+from hf_attn.cli import app
+from hf_attn.hub import files_to_push
+from hf_attn.hub_files import contents_to_push, refuse_secrets
+
+FILES = [
+    "README.md",
+    "config.json",
+    "configuration_hf_attn.py",
+    "model.safetensors",
+    "modeling_hf_attn.py",
+    "run.json",
+    "token_counts.json",
+    "tokenization_hf_attn.py",
+    "tokenizer.json",
+    "tokenizer_config.json",
+]
+
+
+@pytest.fixture
+def folder(trained_folder, tmp_path):
+    target = shutil.copytree(trained_folder, tmp_path / "model")
+    (target / "README.md").write_text("# A page of ours\n")
+    return target
+
+
+def contents(folder):
+    return {
+        one.path: one.source if isinstance(one.source, bytes) else one.source.read_bytes()
+        for one in contents_to_push(folder, "alice/x")
+    }
+
+
+def change_json(path, **fields):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def test_only_what_a_model_needs_is_pushed(folder):
+    secrets = ["training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state.pth", "model.pkl"]
+    others = ["pytorch_model.bin", ".env", "token", "trainer_state.json", "notes.txt"]
+    for name in [*secrets, *others, "checkpoint-1/model.safetensors", ".unfinished-1/run.json"]:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("not for the Hub")
+    assert list(files_to_push(folder)) == FILES
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_missing_file_is_named(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(InputError, match=f"expected a whole model, but there is no {name} in it"):
+        files_to_push(folder)
+
+
+def test_broken_weights_are_named(folder):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-10])
+    with pytest.raises(InputError, match=r"model\.safetensors: expected weights in the safetensor"):
+        files_to_push(folder)
+
+
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_broken_configuration_is_named(folder, text):
+    (folder / "config.json").write_text(text)
+    with pytest.raises(InputError, match=r"config\.json: expected "):
+        files_to_push(folder)
+
+
+def test_model_of_another_type_is_refused(folder):
+    change_json(folder / "config.json", model_type="bert")
+    with pytest.raises(InputError, match="expected a model of type 'hf_attn', got 'bert'"):
+        files_to_push(folder)
+
+
+def test_what_is_no_folder_is_refused(folder):
+    with pytest.raises(InputError, match="expected a folder with a model, found none"):
+        files_to_push(folder / "nothing")
+    with pytest.raises(InputError, match="expected a folder with a model, found a file"):
+        files_to_push(folder / "run.json")
+
+
+def test_shards_go_with_their_index(folder):
+    shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    for shard in shards:
+        shutil.copy(folder / "model.safetensors", folder / shard)
+    (folder / "model.safetensors").unlink()
+    index = {"weight_map": dict(zip("ab", shards, strict=True))}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert {*shards, "model.safetensors.index.json"} < files_to_push(folder).keys()
+    (folder / shards[1]).unlink()
+    with pytest.raises(InputError, match=f"there is no {shards[1]} in it"):
+        files_to_push(folder)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_code_that_is_missing_or_empty_comes_from_the_package(folder, cut):
+    whole = contents(folder)
+    for code in folder.glob("*_hf_attn.py"):
+        code.unlink()
+        if cut:
+            code.touch()
+    assert contents(folder) == whole
+
+
+def test_code_is_named_by_configuration_and_tokenizer(folder):
+    whole = contents(folder)
+    change_json(folder / "config.json", auto_map={"AutoModel": "alice/x--modeling_hf_attn.Other"})
+    change_json(folder / "tokenizer_config.json", auto_map=None)
+    for name in ("config.json", "tokenizer_config.json"):
+        assert json.loads(contents(folder)[name]) == json.loads(whole[name])
+
+
+def test_tokenizer_of_another_library_goes_without_our_code(folder):
+    change_json(folder / "tokenizer_config.json", tokenizer_class="BertTokenizer", auto_map=None)
+    files = contents(folder)
+    assert "tokenization_hf_attn.py" in FILES
+    assert "tokenization_hf_attn.py" not in files
+    assert json.loads(files["tokenizer_config.json"])["auto_map"] is None
+
+
+def test_adapter_goes_alone_and_names_its_base(folder):
+    (folder / "config.json").unlink()
+    (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")
+    adapter = folder / "adapter_config.json"
+    adapter.write_text(json.dumps({"base_model_name_or_path": "alice/base"}))
+    sent = contents(folder)
+    assert {"adapter_model.safetensors", "adapter_config.json", "README.md"} < sent.keys()
+    assert not [name for name in sent if name.endswith(".py")]
+    change_json(adapter, base_model_name_or_path=str(folder))
+    with pytest.raises(InputError, match="to be the Hub id of the model that the adapter belongs"):
+        contents_to_push(folder)
+
+
+def test_folder_without_a_page_gets_a_card_of_its_repository(folder):
+    (folder / "README.md").unlink()
+    assert "alice/x" in contents(folder)["README.md"].decode()
+    assert not (folder / "README.md").exists()
+
+
+def test_page_that_somebody_wrote_is_kept(folder):
+    assert contents(folder)["README.md"] == b"# A page of ours\n"
+
+
+@pytest.mark.parametrize("secret", ["hf_" + "a1B2" * 8, "my-token"])
+def test_secret_in_a_file_is_refused_without_showing_it(folder, secret):
+    change_json(folder / "run.json", settings={"hub_token": secret})
+    with pytest.raises(
+        InputError, match=r"run\.json: expected no secrets, got an access"
+    ) as raised:
+        refuse_secrets(contents_to_push(folder), "my-token")
+    assert secret not in str(raised.value)
+
+
+def test_dry_run_lists_files_and_card_without_any_network(folder, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a connection was opened")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    before = sorted(folder.iterdir())
+    result = CliRunner().invoke(app, ["push", str(folder), "alice/x", "--dry-run"])
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    assert [line.split()[0] for line in lines[: len(FILES)]] == FILES
+    size = (folder / "model.safetensors").stat().st_size
+    assert f"model.safetensors         {size:>13,} bytes" in lines
+    assert lines[len(FILES) + 1] == "Nothing was sent."
+    assert lines[-1] == "# A page of ours"
+    assert sorted(folder.iterdir()) == before
