@@ -1,4 +1,4 @@
-"""The `hf-attn` command: train, evaluate, predict, explain, lexicon and a demonstration."""
+"""The `hf-attn` command: train, evaluate, predict, explain, lexicon, card, push, pull and demo."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,6 +46,10 @@ _DEMO_TEXTS = (
 _TEXTS_AT_ONCE = 256
 _USAGE_ERROR = 2
 _INTERRUPTED = 130
+_HOW_TO_GO_ON = {
+    "train": " To go on, add --resume-from-checkpoint True to the same command.",
+    "push": " Run the same command again: a commit holds all files, and is made only once.",
+}
 
 ModelName = Annotated[str, typer.Argument(help="Folder that training wrote, or a Hub id.")]
 Source = Annotated[
@@ -74,9 +79,13 @@ def train(context: typer.Context) -> None:
     from accelerate import PartialState
 
     from .arguments import settings_from_flags
-    from .training import run_training
+    from .training import PushError, run_training
 
-    run = run_training(settings_from_flags(context.args, "hf-attn train"))
+    try:
+        run = run_training(settings_from_flags(context.args, "hf-attn train"))
+    except PushError as error:
+        _print_run(Console(), error.run)
+        raise
     if PartialState().is_main_process:
         console = Console()
         _print_run(console, run)
@@ -251,6 +260,69 @@ def lexicon(
         typer.echo(shown.to_terminal())
 
 
+@app.command()
+def push(
+    folder: Annotated[Path, typer.Argument(help="Folder that training wrote.")],
+    repository: Annotated[str, typer.Argument(help="Where to: user/name.")],
+    private: Annotated[
+        bool | None, typer.Option("--private", help="Make a repository nobody else may see.")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch; main without it.")] = None,
+    create_pr: Annotated[
+        bool, typer.Option("--create-pr", help="Open a pull request instead.")
+    ] = False,
+    message: Annotated[str | None, typer.Option(help="Title of the commit.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show files and card; send nothing.")
+    ] = False,
+) -> None:
+    """Publish a model on the Hub, with its code, card and record, in one commit."""
+    from .hub import push_folder
+    from .hub_files import contents_to_push
+    from .push_view import plan_of_push, report_of_push
+
+    if dry_run:
+        typer.echo(plan_of_push(contents_to_push(folder, repository)))
+        return
+    result = push_folder(
+        folder,
+        repository,
+        private=private,
+        revision=revision,
+        create_pr=create_pr,
+        message=message,
+    )
+    typer.echo(report_of_push(result))
+
+
+@app.command()
+def pull(
+    repository: Annotated[str, typer.Argument(help="Which model: user/name.")],
+    folder: Annotated[Path, typer.Argument(help="Where to; made if missing.")],
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit; main without it.")
+    ] = None,
+) -> None:
+    """Copy a model of the Hub into a folder; what was cut off is gone on with."""
+    from .fetching import pull as pull_model
+
+    for path in pull_model(repository, folder, revision=revision):
+        typer.echo(path)
+
+
+@app.command()
+def card(
+    folder: Annotated[Path, typer.Argument(help="Folder that training wrote.")],
+    repo_id: Annotated[
+        str | None, typer.Option(help="Hub id to write it for; the folder's name without it.")
+    ] = None,
+) -> None:
+    """Show the model card: what the README.md of the model's repository says."""
+    from .card import render_card
+
+    typer.echo(render_card(folder, repo_id), nl=False)
+
+
 @app.command(context_settings=_PASS_ON)
 def demo(context: typer.Context) -> None:
     """Train on 5,485 Reuters texts (R8) and classify three sentences. Takes the flags of train."""
@@ -341,6 +413,8 @@ def main() -> None:
     if not sys.stderr.isatty():  # bars are for people; read when the libraries are imported
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+        # transformers turns them off and on again around a training that pushes.
+        warnings.filterwarnings("ignore", message="Cannot enable progress bars")
     try:
         app()
     except (InputError, OSError) as error:
@@ -349,9 +423,7 @@ def main() -> None:
             sys.exit(0)
         typer.echo(f"error: {error}", err=True)
         sys.exit(_USAGE_ERROR)
-    except KeyboardInterrupt:
-        hint = ""
-        if sys.argv[1:2] == ["train"]:
-            hint = " To go on, add --resume-from-checkpoint True to the same command."
-        typer.echo(f"Interrupted.{hint}", err=True)
-        sys.exit(_INTERRUPTED)
+    except SystemExit as stopped:
+        if stopped.code == _INTERRUPTED:  # what typer makes of Ctrl-C
+            typer.echo(f"Interrupted.{_HOW_TO_GO_ON.get(''.join(sys.argv[1:2]), '')}", err=True)
+        raise

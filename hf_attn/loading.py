@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from .configuration_hf_attn import HfAttnConfig
 from .errors import InputError
+from .fetching import fetch_model
 from .modeling_hf_attn import HfAttnForSequenceClassification
 
 _WEIGHTS = "model.safetensors"
@@ -33,13 +34,13 @@ def load_classifier(
         InputError: If there is no such model, if it is of another type, or if its configuration,
             weights or tokenizer are broken.
     """
-    config = _load_config(name_or_path, revision)
+    folder = _find(name_or_path, revision)
+    config = _load_config(folder)
     model, report = _read(
         "weights",
-        name_or_path,
+        folder,
         HfAttnForSequenceClassification.from_pretrained,
         config=config,
-        revision=revision,
         output_loading_info=True,
     )
     absent = sorted(report["missing_keys"])
@@ -48,7 +49,7 @@ def load_classifier(
             f"{name_or_path}: expected the weights of a whole classifier, got none for "
             f"{', '.join(absent)}. Take a folder that `hf-attn train` finished."
         )
-    tokenizer = _read("tokenizer", name_or_path, AutoTokenizer.from_pretrained, revision=revision)
+    tokenizer = _read("tokenizer", folder, AutoTokenizer.from_pretrained)
     if len(tokenizer) > config.vocab_size:
         raise InputError(
             f"{name_or_path}: expected a tokenizer of at most vocab_size={config.vocab_size} "
@@ -63,16 +64,20 @@ def load_label_names(name_or_path: str) -> list[str]:
     Raises:
         InputError: As [`load_classifier`] does.
     """
-    return _load_config(name_or_path).class_names
+    return _load_config(_find(name_or_path)).class_names
 
 
-def _load_config(name_or_path: str, revision: str | None = None) -> HfAttnConfig:
+def _find(name_or_path: str, revision: str | None = None) -> Path:
+    """Gives the folder with a model; one of the Hub is fetched into the cache."""
     folder = Path(name_or_path)
-    if folder.exists() or _looks_like_a_path(name_or_path):
-        _check_folder(folder)
-    config = _read("configuration", name_or_path, AutoConfig.from_pretrained, revision=revision)
-    if not isinstance(config, HfAttnConfig):
-        raise InputError(_wrong_type(name_or_path, config.model_type))
+    if not folder.exists() and not _looks_like_a_path(name_or_path):
+        folder = fetch_model(name_or_path, revision=revision)
+    _check_folder(folder)
+    return folder
+
+
+def _load_config(folder: Path) -> HfAttnConfig:
+    config: HfAttnConfig = _read("configuration", folder, AutoConfig.from_pretrained)
     return config
 
 
@@ -89,6 +94,11 @@ def _check_folder(folder: Path) -> None:
             "Give the --output-dir of `hf-attn train`, or a Hub id such as user/name."
         )
     config_file, weights = folder / "config.json", folder / _WEIGHTS
+    if (folder / "adapter_config.json").is_file() and not weights.is_file():
+        raise InputError(
+            f"{folder}: expected a whole model, got a LoRA adapter. Load it with peft, and save "
+            "what its `merge_and_unload()` gives."
+        )
     if not config_file.is_file():
         raise InputError(f"{folder}: expected a model, but there is no config.json in it.")
     try:
@@ -121,12 +131,12 @@ def _wrong_type(source: object, model_type: object) -> str:
     )
 
 
-def _read(what: str, name_or_path: str, load: Callable[..., Any], **options: Any) -> Any:
+def _read(what: str, folder: Path, load: Callable[..., Any], **options: Any) -> Any:
     try:
-        return load(name_or_path, **options)
+        return load(folder, **options)
     # A broken file raises errors of many kinds, in tokenizers a bare Exception.
     except Exception as error:
         raise InputError(
-            f"{name_or_path}: the {what} cannot be loaded: {error} "
-            "Check the name, the connection and the files."
+            f"{folder}: the {what} cannot be loaded: {error} Check the files, or take them from "
+            "another copy."
         ) from error

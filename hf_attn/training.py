@@ -11,14 +11,11 @@ from typing import Any, cast
 
 import datasets
 import numpy as np
-import torch
 from torch import nn
-from torch.utils.data import Sampler
 from transformers import (
     EarlyStoppingCallback,
     EvalPrediction,
     PreTrainedTokenizerBase,
-    Trainer,
     TrainerCallback,
     set_seed,
 )
@@ -32,12 +29,14 @@ from .arguments import (
     Settings,
     settings_from_options,
 )
-from .batching import LengthGroupedSampler, TokenizedTexts, keep_batch
+from .batching import TokenizedTexts, keep_batch
+from .card import CARD_FILE, keeps_page, make_card
 from .checkpoints import check_same_model, checkpoint_to_resume
 from .data import label_names, load_text_dataset, take_fraction
 from .errors import InputError
 from .evaluation import evaluate_texts
 from .loading import load_label_names
+from .mean_feature import mean_token_feature
 from .metrics import score_logits
 from .modeling_hf_attn import HfAttnForSequenceClassification
 from .problem_types import MULTI, REGRESSION, SINGLE, ProblemType
@@ -46,12 +45,12 @@ from .run_record import make_record, write_record
 from .saving import check_output_folder, make_output_folder, staged, writing_to
 from .starting_point import add_lora, build_starting_point
 from .token_counts import count_tokens, write_token_counts
+from .trainer import HfAttnTrainer, prepare_repository
 
 # The default length of a run: passes over a large data set, steps on a small one.
 _LEAST_EPOCHS = 4
 _MOST_EPOCHS = 100
 _LEAST_STEPS = 600
-_TOKENS_AT_ONCE = 1 << 17
 # The validation score that picks the best epoch.
 MAIN_METRIC = {SINGLE: "accuracy", MULTI: "micro_f1", REGRESSION: "pearson"}
 
@@ -73,6 +72,18 @@ class TrainingRun:
     output_dir: Path
 
 
+class PushError(InputError):
+    """A trained model is saved, but not all that was to be pushed is on the Hub.
+
+    Attributes:
+        run: What was trained.
+    """
+
+    def __init__(self, message: str, run: TrainingRun) -> None:
+        super().__init__(message)
+        self.run = run
+
+
 def train(
     dataset: str | datasets.DatasetDict,
     output_dir: str | Path,
@@ -92,7 +103,8 @@ def train(
         The model, its tokenizer and the record.
 
     Raises:
-        InputError: If an option, the data or the folder cannot be used.
+        InputError: If an option, the data, the folder or the repository cannot be used.
+        PushError: After the model is saved, if something could not be pushed.
 
     Example:
         >>> run = train("r8", "r8-model", num_train_epochs=3)
@@ -109,6 +121,8 @@ def run_training(settings: Settings, callbacks: Sequence[TrainerCallback] = ()) 
     output_dir = Path(str(arguments.output_dir))
     resume = checkpoint_to_resume(arguments.resume_from_checkpoint, output_dir)
     check_output_folder(output_dir, overwrite=arguments.overwrite, resume=resume is not None)
+    if arguments.push_to_hub and arguments.process_index == 0:  # before minutes are spent
+        arguments.hub_model_id = prepare_repository(arguments, arguments.hub_token)
     data = _load_data(data_arguments, model_arguments, arguments.seed)
     set_seed(arguments.seed)
     model, tokenizer = build_starting_point(model_arguments, data["train"])
@@ -137,34 +151,43 @@ def run_training(settings: Settings, callbacks: Sequence[TrainerCallback] = ()) 
         if name in texts
     }
     seconds = {"train": train_seconds, "total": time.perf_counter() - started}
-    record = make_record(settings, model, texts, evaluations, trainer.state, seconds)
+    record = make_record(settings, model, data, texts, evaluations, trainer.state, seconds)
     if trainer.is_world_process_zero():
         with writing_to(output_dir), staged(output_dir) as folder:
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
             write_record(record, folder)
-            write_token_counts(count_tokens(texts["train"], tokenizer), folder)
+            counts = count_tokens(texts["train"], tokenizer)
+            write_token_counts(counts, folder)
+            if arguments.overwrite or not keeps_page(output_dir):
+                card = make_card(model, tokenizer, record, counts, output_dir.resolve().name)
+                (folder / CARD_FILE).write_text(card, encoding="utf-8")
+    run = TrainingRun(model, tokenizer, record, output_dir)
+    if arguments.push_to_hub and trainer.is_world_process_zero():
+        _push(trainer, run)
     trainer.accelerator.wait_for_everyone()
-    return TrainingRun(model, tokenizer, record, output_dir)
+    return run
 
 
-class HfAttnTrainer(Trainer):
-    """`Trainer` over [`TokenizedTexts`], in batches of similar length."""
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
-        if self.args.train_sampling_strategy != "group_by_length":
-            return cast("Sampler[int] | None", super()._get_train_sampler(train_dataset))
-        texts = cast(TokenizedTexts, self.train_dataset if train_dataset is None else train_dataset)
-        return LengthGroupedSampler(
-            texts.lengths, self._train_batch_size, cast(int, self.args.data_seed)
+def _push(trainer: HfAttnTrainer, run: TrainingRun) -> None:
+    """Pushes the trained model, and says of all that could not be pushed how to do it."""
+    try:
+        trainer.push_output_folder()
+    except InputError as error:
+        raise PushError(
+            f"The model is trained and saved in {run.output_dir}, but it is not on the Hub: "
+            f"{error} To try again: hf-attn push {run.output_dir} {trainer.hub_model_id}",
+            run,
+        ) from error
+    failed = trainer.failed_pushes()
+    if failed:
+        raise PushError(
+            f"The trained model is in {run.output_dir} and on the Hub, but of the saves before it "
+            f"are not: {', '.join(failed)}. The first error: {next(iter(failed.values()))} To push "
+            f"one that is still there: hf-attn push {run.output_dir}/checkpoint-STEP "
+            f"{trainer.hub_model_id} --revision NAME",
+            run,
         )
-
-    def trained_classifier(self) -> HfAttnForSequenceClassification:
-        """Gives the classifier in evaluation mode, LoRA merged into its weights."""
-        model = self.accelerator.unwrap_model(self.model)
-        if not isinstance(model, HfAttnForSequenceClassification):
-            model = model.merge_and_unload()
-        return cast(HfAttnForSequenceClassification, model.eval())
 
 
 def _build_trainer(
@@ -250,22 +273,3 @@ def _load_data(
     if fraction < 1:
         data["train"] = take_fraction(data["train"], fraction, seed)
     return data
-
-
-@torch.no_grad()
-def mean_token_feature(
-    model: HfAttnForSequenceClassification, texts: TokenizedTexts
-) -> torch.Tensor:
-    """Gives the mean feature (D,) of all tokens of the texts, bigrams included, in float32."""
-    embeddings = model.model.embeddings
-    total = torch.zeros(model.config.hidden_size, dtype=torch.float64)
-    ordered, _ = texts.sorted_by_length()
-    start = 0
-    while start < len(texts):
-        stop = start + max(1, _TOKENS_AT_ONCE // max(int(ordered.lengths[start]), 1))
-        batch = ordered.batch(range(start, min(stop, len(texts))))
-        start = stop
-        mask = batch["attention_mask"].to(model.device)
-        features = embeddings(batch["input_ids"].to(model.device), mask, None)
-        total += features[mask].double().sum(0).cpu()
-    return (total / max(int(texts.lengths.sum()), 1)).float()

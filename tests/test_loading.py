@@ -44,7 +44,15 @@ def test_folder_without_a_model_is_refused(tmp_path):
 
 
 def test_hub_id_that_cannot_be_reached_names_it():
-    assert_refused("nobody/nothing", "nobody/nothing: the configuration cannot be loaded")
+    assert_refused(
+        "nobody/nothing", "nobody/nothing: cannot be fetched", "What has arrived is kept"
+    )
+
+
+def test_adapter_is_not_taken_for_a_model(folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "adapter_config.json").write_text("{}")
+    assert_refused(folder, "expected a whole model, got a LoRA adapter", "merge_and_unload")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "\0\0"])

@@ -22,7 +22,8 @@ from transformers import (
 from hf_attn import HfAttnForSequenceClassification, InputError, train
 from hf_attn.arguments import HfAttnTrainingArguments
 from hf_attn.batching import TokenizedTexts
-from hf_attn.training import _epochs_for, mean_token_feature
+from hf_attn.mean_feature import mean_token_feature
+from hf_attn.training import _epochs_for
 
 
 def weights(folder):

@@ -1,0 +1,123 @@
+"""Brings models from the Hub into the cache whole, or says what is missing there and why."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from fnmatch import fnmatch
+from pathlib import Path
+
+from huggingface_hub import constants, get_cached_repo_tree, snapshot_download
+from huggingface_hub.errors import (
+    CachedRepoTreeNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from .errors import InputError
+from .hub_errors import in_short, is_passing
+from .saving import staged
+
+logger = logging.getLogger(__name__)
+
+# Folders hold checkpoints of the training; pickles could run code when they are opened.
+_UNWANTED = ["*/*", "*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt", ".gitattributes"]
+_WAITS = (1, 2, 4, 8)  # seconds before each further attempt
+_LOG_IN = "Log in with `hf auth login` or set HF_TOKEN"
+
+
+def fetch_model(repo_id: str, *, revision: str | None = None) -> Path:
+    """Gives the folder in the cache with a model of the Hub, all its files from one commit.
+
+    What the cache has is not fetched again, a file that was cut is gone on with, and where the Hub
+    cannot be reached the cached copy is taken at once.
+
+    Args:
+        repo_id: As user/name.
+        revision: Branch, tag or commit; the main branch without it.
+
+    Raises:
+        InputError: If there is no such model or revision, if it may not be read, or if files are
+            missing and the Hub cannot be reached.
+    """
+    for wait in (*_WAITS, None):
+        try:
+            return Path(snapshot_download(repo_id, revision=revision, ignore_patterns=_UNWANTED))
+        except Exception as error:  # of the Hub, the connection, the cache or Xet
+            if wait is None or not _is_passing(error):
+                raise InputError(_explanation(repo_id, revision, error)) from error
+            logger.warning("%s: broke off, goes on in %d s: %s", repo_id, wait, in_short(error))
+            time.sleep(wait)
+    raise AssertionError  # the last attempt gives or raises
+
+
+def pull(repo_id: str, folder: Path, *, revision: str | None = None) -> list[Path]:
+    """Copies a model of the Hub into a folder: all its files, or none.
+
+    Args:
+        repo_id: As user/name.
+        folder: Where to; made if missing. Files of the same name are replaced.
+        revision: Branch, tag or commit; the main branch without it.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        InputError: As [`fetch_model`] does.
+    """
+    source = fetch_model(repo_id, revision=revision)
+    names = _listed(repo_id, source)
+    with staged(folder) as staging:
+        for name in names:
+            shutil.copyfile(source / name, staging / name)
+    return [folder / name for name in names]
+
+
+def _listed(repo_id: str, source: Path) -> list[str]:
+    """Gives the wanted files of a cached commit; the cache knows them once it was all fetched."""
+    try:
+        tree = get_cached_repo_tree(repo_id, revision=source.name)
+    except CachedRepoTreeNotFoundError as error:
+        found = ", ".join(sorted(path.name for path in source.iterdir()))
+        raise InputError(
+            f"{repo_id}: the Hub cannot be reached, and the cache {source} may lack files: it has "
+            f"{found}. Try again with a connection."
+        ) from error
+    names = sorted(file.path for file in tree)
+    return [name for name in names if not any(fnmatch(name, mark) for mark in _UNWANTED)]
+
+
+def _is_passing(error: Exception) -> bool:
+    """Says whether trying again may help: not where the Hub could not be reached at all."""
+    if isinstance(error, LocalEntryNotFoundError):
+        return isinstance(error.__cause__, HfHubHTTPError) and is_passing(error.__cause__)
+    return is_passing(error)
+
+
+def _explanation(repo_id: str, revision: str | None, error: Exception) -> str:
+    if isinstance(error, GatedRepoError):
+        return (
+            f"{repo_id}: its owner grants access one by one, and this login has none. Ask for it "
+            f"on the model's page. {_LOG_IN}."
+        )
+    if isinstance(error, RevisionNotFoundError):
+        return f"{repo_id}: expected a branch, tag or commit of it, got revision={revision!r}."
+    if isinstance(error, RepositoryNotFoundError):
+        return (
+            f"{repo_id}: expected a folder or a model on the Hub, found neither; or it is private. "
+            f"Check the name. {_LOG_IN} to read private models."
+        )
+    if isinstance(error, HfHubHTTPError) and error.response.status_code == 401:
+        return f"{repo_id}: the Hub does not know the token that was sent. {_LOG_IN}."
+    if isinstance(error, HFValidationError):
+        return f"Expected a folder or a Hub id such as user/name, got {repo_id!r}."
+    return (
+        f"{repo_id}: cannot be fetched, and not all its files are in the cache "
+        f"{constants.HF_HUB_CACHE}: {in_short(error)}. What has arrived is kept: try again with a "
+        "connection and space on the disk, or give a folder."
+    )
