@@ -90,7 +90,7 @@ def train(context: typer.Context) -> None:
         console = Console()
         _print_run(console, run)
         console.print(
-            f'Saved in {run.output_dir}. Next: hf-attn predict {run.output_dir} "a text of yours"',
+            f'Saved in {run.output_dir}. Next: hf-attn explain {run.output_dir} "a text of yours"',
             highlight=False,
             markup=False,
             soft_wrap=True,
@@ -345,6 +345,7 @@ def demo(context: typer.Context) -> None:
         f"\nThe model is in {run.output_dir}. What to type next:\n"
         f"{_activation()}"
         f'  hf-attn predict {run.output_dir} "the bank of england raised interest rates"\n'
+        f'  hf-attn explain {run.output_dir} "shipping of wheat stopped after the strike"\n'
         f"  hf-attn evaluate {run.output_dir} r8\n"
         "  hf-attn train YOUR.csv --output-dir YOUR-MODEL",
         highlight=False,
