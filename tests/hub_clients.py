@@ -13,7 +13,7 @@ WARNINGS = ["-W", "error", "-W", "ignore:`is_gradient_checkpointing` is deprecat
 
 def environment(hub, home, token="hf_alice_write", **variables):
     """Variables for a process that knows no other Hub, and no cache but `home`."""
-    left_out = ("HF_HUB_OFFLINE", "HF_TOKEN", "HF_ENDPOINT")
+    left_out = ("HF_HUB_OFFLINE", "HF_TOKEN", "HF_ENDPOINT", "HF_HUB_DISABLE_PROGRESS_BARS")
     inherited = {name: value for name, value in os.environ.items() if name not in left_out}
     ours = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(home), "PYTHONPATH": str(TESTS)}
     return inherited | ours | ({"HF_TOKEN": token} if token else {}) | variables

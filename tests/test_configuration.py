@@ -274,5 +274,6 @@ def test_outputs_of_our_own_are_ignored_at_inference():
         output_attentions=True,
         output_hidden_states=True,
         output_contributions=True,
+        output_intermediates=True,
     )
     assert set(outputs) - {"logits"} == set(HfAttnConfig.keys_to_ignore_at_inference)
