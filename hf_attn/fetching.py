@@ -8,7 +8,7 @@ import time
 from fnmatch import fnmatch
 from pathlib import Path
 
-from huggingface_hub import constants, get_cached_repo_tree, snapshot_download
+from huggingface_hub import constants, get_cached_repo_tree, get_token, snapshot_download
 from huggingface_hub.errors import (
     CachedRepoTreeNotFoundError,
     GatedRepoError,
@@ -20,7 +20,7 @@ from huggingface_hub.errors import (
 )
 
 from .errors import InputError
-from .hub_errors import in_short, is_passing
+from .hub_errors import in_short, is_passing, refuse_broken_token
 from .saving import staged
 
 logger = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ def fetch_model(repo_id: str, *, revision: str | None = None) -> Path:
         InputError: If there is no such model or revision, if it may not be read, or if files are
             missing and the Hub cannot be reached.
     """
+    refuse_broken_token(get_token())
     for wait in (*_WAITS, None):
         try:
             return Path(snapshot_download(repo_id, revision=revision, ignore_patterns=_UNWANTED))

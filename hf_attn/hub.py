@@ -13,7 +13,14 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from .errors import InputError
-from .hub_errors import is_passing, is_stale, wait_before, what_to_do
+from .hub_errors import (
+    TOKENS_PAGE,
+    is_passing,
+    is_stale,
+    refuse_broken_token,
+    wait_before,
+    what_to_do,
+)
 from .hub_files import (
     Content,
     check_repository,
@@ -25,7 +32,6 @@ from .hub_files import files_to_push as files_to_push
 from .hub_repository import ATTEMPTS, Head, Landed, Repository
 
 _MESSAGE = "Upload a text classifier of hf_attn"
-_TOKENS_PAGE = "https://huggingface.co/settings/tokens"
 
 
 @dataclass(frozen=True)
@@ -290,11 +296,7 @@ def _usable_token(token: str | None) -> str:
     if token is None:
         raise InputError(
             "expected an access token, found none. Log in with `hf auth login`, or set HF_TOKEN to "
-            f"a token with write access: {_TOKENS_PAGE}."
+            f"a token with write access: {TOKENS_PAGE}."
         )
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise InputError(
-            "expected an access token, got a text with characters that no token has. Copy it again "
-            f"from {_TOKENS_PAGE}."
-        )
+    refuse_broken_token(token)
     return token

@@ -14,6 +14,9 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from .errors import InputError
+
+TOKENS_PAGE = "https://huggingface.co/settings/tokens"
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TIMEOUT, _STALE, _TOO_MANY = 401, 403, 404, 408, 412, 429
 _SERVER_ERRORS = range(500, 600)
 _LONGEST_WAIT = 60.0
@@ -33,6 +36,19 @@ def is_passing(error: Exception) -> bool:
 def is_stale(error: Exception) -> bool:
     """Says whether a commit was refused because another one came first."""
     return isinstance(error, HfHubHTTPError) and error.response.status_code == _STALE
+
+
+def refuse_broken_token(token: str | None) -> None:
+    """Refuses a token that no header can hold: the error of the client would show it.
+
+    Raises:
+        InputError: If it has such characters.
+    """
+    if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
+        raise InputError(
+            "expected an access token, got a text with characters that no token has. Copy it again "
+            f"from {TOKENS_PAGE}."
+        )
 
 
 def wait_before(attempt: int, error: Exception) -> float:

@@ -19,7 +19,8 @@ _CODE = ("configuration_hf_attn.py", "modeling_hf_attn.py")
 _TOKENIZER_CODE = "tokenization_hf_attn.py"
 _TOKENIZER_CLASS = "HfAttnTokenizer"
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
-_OPTIONAL = (CARD_FILE, "run.json", "token_counts.json", "all_results.json")
+_RECORDS = ("run.json", "token_counts.json", "all_results.json")
+_OPTIONAL = (CARD_FILE, *_RECORDS)
 _ADAPTER = ("adapter_model.safetensors", "adapter_config.json")
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _OLD_WEIGHTS = re.compile(r"(model|adapter_model)(-\d+-of-\d+)?\.safetensors|" + re.escape(_INDEX))
@@ -143,9 +144,13 @@ def refuse_secrets(contents: Iterable[Content], token: str | None) -> None:
 
 
 def outdated_files(paths: Iterable[str], contents: Iterable[Content]) -> list[str]:
-    """Gives the weights in a repository that a loader could mix up with the new ones."""
+    """Gives what of another model in a repository could be mixed up with the new one.
+
+    That are weights, which a loader would find, and the records of how they were trained.
+    """
     new = {content.path for content in contents}
-    old = (path for path in paths if _OLD_WEIGHTS.fullmatch(path) or path == _ADAPTER[1])
+    of_models = {*_RECORDS, _ADAPTER[1]}
+    old = (path for path in paths if _OLD_WEIGHTS.fullmatch(path) or path in of_models)
     return sorted(set(old) - new)
 
 

@@ -17,7 +17,7 @@ def plan_of_push(contents: Sequence[Content]) -> str:
     lines += [f"{f'{len(contents)} files':<{width}}  {total:>13,} bytes", "Nothing was sent."]
     for content in contents:
         if content.path == CARD_FILE and isinstance(content.source, bytes):
-            lines += ["", f"{CARD_FILE}:", "", content.source.decode().rstrip()]
+            lines += ["", f"{CARD_FILE}:", "", content.source.decode(errors="replace").rstrip()]
     return "\n".join(lines)
 
 

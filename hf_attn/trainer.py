@@ -118,7 +118,7 @@ class HfAttnTrainer(Trainer):
         """
         return self._push(self._output_folder, "End of training").result()
 
-    def failed_pushes(self) -> dict[str, Exception]:
+    def failed_pushes(self) -> dict[str, BaseException]:
         """Waits for all pushes and gives those that failed: title of the commit to the error."""
         return self._pushes.failures()
 
@@ -225,17 +225,17 @@ class _Pushes:
         self._waiting.put((future, push))
         return future
 
-    def failures(self) -> dict[str, Exception]:
+    def failures(self) -> dict[str, BaseException]:
         """Waits for all, and gives the title and the error of each that failed."""
         failed = ((title, future.exception()) for title, future in self._futures)
-        return {title: cast(Exception, error) for title, error in failed if error is not None}
+        return {title: error for title, error in failed if error is not None}
 
     def _work(self) -> None:
         while True:
             future, push = self._waiting.get()
             try:
                 future.set_result(push())
-            except Exception as error:  # told by the future
+            except BaseException as error:  # told by the future, whatever a client's core raises
                 future.set_exception(error)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -171,12 +172,15 @@ def run_training(settings: Settings, callbacks: Sequence[TrainerCallback] = ()) 
 
 def _push(trainer: HfAttnTrainer, run: TrainingRun) -> None:
     """Pushes the trained model, and says of all that could not be pushed how to do it."""
+    branch = trainer.args.hub_revision
+    to_branch = [] if branch is None else ["--revision", branch]
     try:
         trainer.push_output_folder()
-    except InputError as error:
+    except Exception as error:  # whatever it is, the model is there and the way to push it
+        command = ["hf-attn", "push", str(run.output_dir), str(trainer.hub_model_id), *to_branch]
         raise PushError(
             f"The model is trained and saved in {run.output_dir}, but it is not on the Hub: "
-            f"{error} To try again: hf-attn push {run.output_dir} {trainer.hub_model_id}",
+            f"{error} To try again: {shlex.join(command)}",
             run,
         ) from error
     failed = trainer.failed_pushes()

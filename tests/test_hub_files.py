@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from hf_attn import InputError
 from hf_attn.cli import app
 from hf_attn.hub import files_to_push
-from hf_attn.hub_files import contents_to_push, refuse_secrets
+from hf_attn.hub_files import contents_to_push, outdated_files, refuse_secrets
 
 FILES = [
     "README.md",
@@ -137,6 +137,15 @@ def test_adapter_goes_alone_and_names_its_base(folder):
     change_json(adapter, base_model_name_or_path=str(folder))
     with pytest.raises(InputError, match="to be the Hub id of the model that the adapter belongs"):
         contents_to_push(folder)
+
+
+def test_records_of_an_older_model_do_not_stay_beside_a_new_one(folder):
+    there = ["README.md", "config.json", "run.json", "token_counts.json", "all_results.json"]
+    assert outdated_files(there, contents_to_push(folder, "alice/x")) == ["all_results.json"]
+    (folder / "run.json").unlink()
+    (folder / "token_counts.json").unlink()
+    without = contents_to_push(folder, "alice/x")
+    assert outdated_files(there, without) == ["all_results.json", "run.json", "token_counts.json"]
 
 
 def test_folder_without_a_page_gets_a_card_of_its_repository(folder):

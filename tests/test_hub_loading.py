@@ -7,6 +7,9 @@ import pytest
 from hub_clients import commits, held, run_client, run_command
 from hub_server import HubServer
 
+from hf_attn import InputError
+from hf_attn.fetching import fetch_model
+
 TEXTS = ["oil prices rose", "the bank cut rates", "wheat and oil exports fell"]
 
 PUSH = """
@@ -303,3 +306,10 @@ def test_adapters_and_int8_models_load_from_the_hub(package, hub, trained, tmp_p
         package,
         without_package=package == "without",
     )
+
+
+def test_token_that_no_header_can_hold_is_refused_without_showing_it(monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_SECRET\x0bpart")
+    with pytest.raises(InputError, match="characters that no token has") as caught:
+        fetch_model("alice/x")
+    assert "SECRET" not in str(caught.value)
