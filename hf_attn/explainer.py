@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
@@ -16,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from .batching import TokenizedTexts, encode
 from .deletion import logits_without_words
 from .errors import InputError
+from .explainability import check_explainable, check_finite
 from .explanation import Explanation, Explanations, class_index
 from .modeling_hf_attn import HfAttnForSequenceClassification
 from .prediction import evaluating, logits_to_scores
@@ -23,11 +22,8 @@ from .problem_types import problem_type_of
 from .word_sums import Array, TokenWeights
 from .words import Words, find_words
 
-logger = logging.getLogger(__name__)
-
 _TEXTS_AT_ONCE = 4096
-_warned_of: weakref.WeakSet[HfAttnForSequenceClassification] = weakref.WeakSet()
-# The most tokens of a text whose deletion effects or attentions are given: 6 GB of memory.
+# The most tokens of a text whose deletion effects or attentions are given: some gigabytes.
 MOST_TOKENS = 16_384
 # What a batch may hold of the scores between tokens: several matrices of this size are in memory.
 _SCORES_AT_ONCE = 1 << 20
@@ -77,6 +73,9 @@ def explain(
 ) -> Explanation | Explanations:
     """Gives for each word what it adds to a logit, exactly, and what the logit loses without it.
 
+    The model is in evaluation mode meanwhile, and automatic mixed precision is off. Deletion
+    effects and attentions take memory with the square of a text's length.
+
     Args:
         texts: One text, or N; an empty one has no words, and the bias as its logits.
         model: The classifier.
@@ -92,9 +91,6 @@ def explain(
 
     Returns:
         An explanation for one text, or N of them in the order of the texts.
-
-    The model is in evaluation mode meanwhile, and automatic mixed precision is off. Deletion
-    effects and attentions take memory with the square of a text's length, 1.5 GB for 8,192 tokens.
 
     Raises:
         InputError: If a class does not exist, if texts and pairs do not fit together, if a text has
@@ -135,44 +131,6 @@ def explain(
     if target is not None or against is not None:
         explanations = [one.aimed_at(target, against) for one in explanations]
     return explanations[0] if isinstance(texts, str) else Explanations(explanations)
-
-
-def check_explainable(model: Any, tokenizer: Any) -> None:
-    """Refuses a model or a tokenizer of another kind, and warns of a model without a reference.
-
-    Raises:
-        TypeError: If the model is not a classifier of this package, or the tokenizer is not a fast
-            one.
-    """
-    if not isinstance(model, HfAttnForSequenceClassification):
-        raise TypeError(
-            "expected an HfAttnForSequenceClassification, whose logits are sums over tokens, got "
-            f"{type(model).__module__}.{type(model).__name__}. {_remedy(model)}"
-        )
-    if not getattr(tokenizer, "is_fast", False):
-        raise TypeError(
-            "expected a fast tokenizer, which knows where its tokens stand in a text, got "
-            f"{type(tokenizer).__name__}. Load it with AutoTokenizer.from_pretrained."
-        )
-    if not model.score.reference.any() and model not in _warned_of:
-        _warned_of.add(model)
-        logger.warning(
-            "The model has no reference (score.reference is 0): contributions are counted from a "
-            "token feature of zeros, and the bias is not that of average words. Set it with "
-            "model.set_reference(hf_attn.mean_feature.mean_token_feature(model, texts))."
-        )
-
-
-def _remedy(model: Any) -> str:
-    """Says how to get a classifier of ours from what came in its place."""
-    if type(model).__name__ == HfAttnForSequenceClassification.__name__:
-        return "It runs the code saved with it: load it again after `import hf_attn`."
-    for attribute, inner in (("get_base_model", "get_base_model()"), ("_orig_mod", "_orig_mod")):
-        if hasattr(model, attribute):
-            return f"Pass model.{inner}."
-    if isinstance(getattr(model, "module", None), HfAttnForSequenceClassification):
-        return "Pass model.module."
-    return "Load one with AutoModelForSequenceClassification, or train one with `hf-attn train`."
 
 
 class _Explainer:
@@ -271,7 +229,7 @@ class _Explainer:
         """Gives (W, C), the words of all texts of the batch."""
         mask = batch["attention_mask"]
         word_of_token = torch.full_like(batch["input_ids"], -1)
-        word_of_token[mask] = torch.from_numpy(word_in_text(words, int(mask.sum()))).to(mask.device)
+        word_of_token[mask] = torch.from_numpy(words.of_token).to(mask.device)
         without = logits_without_words(self.model, outputs, batch["input_ids"], mask, word_of_token)
         counts = torch.from_numpy(np.diff(words.of_text)).to(mask.device)
         exists = torch.arange(without.shape[1], device=mask.device) < counts.unsqueeze(1)
@@ -332,26 +290,14 @@ class _Explainer:
         if not self.attentions:
             return None
         first, stop = words.of_text[position : position + 2]
-        ends = np.append(words.first_token, np.iinfo(np.int64).max)
         start = words.first_token[first] if stop > first else 0
-        word_of_token = (
-            np.searchsorted(ends[first:stop], np.arange(start, start + length), side="right") - 1
-        )
+        word_of_token = words.of_token[start : start + length]
         return TokenWeights(
             _numpy(outputs.attentions[0][position, 0, :length, :length]),
             _numpy(outputs.pool_weights[position, :length]),
             _numpy(outputs.context_values[position, :length]),
             word_of_token,
         )
-
-
-def word_in_text(words: Words, num_tokens: int) -> NDArray[np.int64]:
-    """Gives for each token (T,) of the texts the number of its word, counted in its text."""
-    tokens = np.diff(words.first_token, append=num_tokens)
-    number = np.arange(len(words.first_token)) - np.repeat(
-        words.of_text[:-1], np.diff(words.of_text)
-    )
-    return np.repeat(number, tokens)
 
 
 def _sum_words(values: torch.Tensor, first_token: NDArray[np.int64]) -> Array:
@@ -394,16 +340,3 @@ def _count_cut(
         else []
     )
     return {row: len(ids) - len(encodings[row]) for row, ids in zip(rows, whole, strict=True)}
-
-
-def check_finite(logits: torch.Tensor) -> None:
-    """Refuses what broken weights give.
-
-    Raises:
-        InputError: If a logit is NaN or infinite.
-    """
-    if not logits.isfinite().all():
-        raise InputError(
-            "expected logits that are numbers, got NaN or infinity: the model's weights are broken "
-            "(training may have diverged). Train it again with a lower --learning-rate."
-        )

@@ -16,7 +16,7 @@ from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerBase
 
 from .errors import InputError
-from .explainer import check_explainable, check_finite
+from .explainability import check_explainable, check_finite
 from .lexicon import Lexicon
 from .modeling_hf_attn import HfAttnForSequenceClassification
 from .prediction import evaluating

@@ -19,6 +19,7 @@ class Words(NamedTuple):
 
     Attributes:
         of_text: (N + 1,), index of the first word of each text; the last is W.
+        of_token: (T,), the number of each token's word, counted in its text.
         first_token: (W,), index of the first token of each word, counted through all texts.
         spans: (W, 2), its first character and one past its last.
         in_pair: (W,), whether it stands in the second text of a pair.
@@ -26,6 +27,7 @@ class Words(NamedTuple):
     """
 
     of_text: Index
+    of_token: Index
     first_token: Index
     spans: Index
     in_pair: NDArray[np.bool_]
@@ -83,8 +85,10 @@ def find_words(
     starts = np.minimum.reduceat(offsets[:, 0], first_token) if len(first_token) else first_token
     ends = np.maximum.reduceat(offsets[:, 1], first_token) if len(first_token) else first_token
     words_before = np.concatenate([[0], np.cumsum(begins)])
+    of_text = words_before[np.concatenate([[0], np.cumsum(lengths)])]
     return Words(
-        of_text=words_before[np.concatenate([[0], np.cumsum(lengths)])],
+        of_text=of_text,
+        of_token=words_before[1:] - 1 - of_text[text_of_token],
         first_token=first_token,
         spans=np.stack([starts, ends], axis=1),
         in_pair=sides[first_token] == 1,

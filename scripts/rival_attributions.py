@@ -22,7 +22,6 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_attn import HfAttnForSequenceClassification, explain
 from hf_attn.batching import encode
-from hf_attn.explainer import word_in_text
 from hf_attn.faithfulness import Array, Kept, KeptWords, Score, leave_one_out
 from hf_attn.word_sums import Reading
 from hf_attn.words import find_words
@@ -62,7 +61,7 @@ class Case:
         encodings = encode([text], tokenizer).encodings or []
         words = find_words(encodings, [text])
         ids = np.array(encodings[0].ids, dtype=np.int64)
-        kept = KeptWords(model, ids, word_in_text(words, len(ids)), target=target or 0)
+        kept = KeptWords(model, ids, words.of_token, target=target or 0)
         if target is None:
             whole = np.ones((1, len(words.spans)), dtype=np.bool_)
             kept = KeptWords(model, ids, kept.word_of_token, int(kept.logits(whole).argmax()))
