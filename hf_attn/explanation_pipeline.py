@@ -60,9 +60,8 @@ class ExplanationPipeline(Pipeline):
             For each text a dict, or with `top_k` a list of dicts, of what JSON can hold: `label`,
             `score` (its probability, or the value of a regression), `against`, `logit`, `bias`,
             `read_span` and `pair_read_span` (the characters between which a text was read, None if
-            all of it was) and `words`. These
-            have the fields of [`Word`], its text as `word`, and `signs_differ`; `bias` and their
-            contributions sum to `logit`.
+            all of it was) and `words`. These have the fields of [`Word`], its text as `word`, and
+            `signs_differ`; `bias` and their contributions sum to `logit`.
 
         Raises:
             InputError: If a class does not exist or is to be explained against itself, if `top_k`

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .explanation import Explanation, Explanations
-from .saving import staged_file
+from .saving import written
 from .word_sums import Reading, Word
 
 if TYPE_CHECKING:
@@ -77,10 +77,7 @@ def explanations_to_json(explanations: Explanations, path: str | Path | None = N
         json.dumps(explanation_to_dict(one), ensure_ascii=False, allow_nan=False) + "\n"
         for one in explanations
     )
-    if path is not None:
-        with staged_file(path) as file:
-            file.write_bytes(lines.encode())
-    return lines
+    return written(lines, path)
 
 
 def explanations_to_dataframe(explanations: Explanations) -> pd.DataFrame:

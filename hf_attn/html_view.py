@@ -7,7 +7,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from .explanation import Explanations
-from .saving import staged_file
+from .saving import written
 from .templating import bar_style, render, short
 from .wording import legend, notes, prediction_line, reading_line, signed, unit
 
@@ -21,10 +21,7 @@ def explanations_to_html(explanations: Explanations, path: str | Path | None = N
     title = prediction_line(explanations[0]) if len(explanations) == 1 else "Explanations"
     fragment = Markup(explanations_to_fragment(explanations))
     page = render("page.html", title=title, fragment=fragment)
-    if path is not None:
-        with staged_file(path) as file:
-            file.write_bytes(page.encode())
-    return page
+    return written(page, path)
 
 
 def explanations_to_fragment(explanations: Explanations) -> str:

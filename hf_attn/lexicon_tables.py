@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .lexicon import Entry, Lexicon
-from .saving import staged_file
+from .saving import written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,7 @@ def lexicon_to_dict(lexicon: Lexicon) -> dict[str, Any]:
 def lexicon_to_json(lexicon: Lexicon, path: str | Path | None = None) -> str:
     """Gives the dictionary as JSON, and writes it to `path`."""
     text = json.dumps(lexicon_to_dict(lexicon), ensure_ascii=False, indent=2)
-    return _written(text + "\n", path)
+    return written(text + "\n", path)
 
 
 def lexicon_to_csv(lexicon: Lexicon, path: str | Path | None = None) -> str:
@@ -43,7 +43,7 @@ def lexicon_to_csv(lexicon: Lexicon, path: str | Path | None = None) -> str:
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(_COLUMNS)
     writer.writerows(_rows(lexicon))
-    return _written(table.getvalue(), path)
+    return written(table.getvalue(), path)
 
 
 def lexicon_to_dataframe(lexicon: Lexicon) -> pd.DataFrame:
@@ -59,11 +59,3 @@ def _rows(lexicon: Lexicon) -> list[list[Any]]:
         for one in lexicon.lists
         for entry in one.entries
     ]
-
-
-def _written(text: str, path: str | Path | None) -> str:
-    """Gives the text, and writes it where there is a path."""
-    if path is not None:
-        with staged_file(path) as file:
-            file.write_bytes(text.encode())
-    return text

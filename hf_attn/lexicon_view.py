@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .lexicon import Lexicon, WordList
-from .saving import staged_file
+from .saving import written
 from .templating import bar_style, render
 from .terminal import BLUE, ORANGE, in_a_line, new_console
 from .wording import signed
@@ -48,10 +48,7 @@ def lexicon_to_html(lexicon: Lexicon, path: str | Path | None = None) -> str:
     )
     title = f"What each {lexicon.kind} adds"
     page = render("page.html", title=title, fragment=Markup(fragment))
-    if path is not None:
-        with staged_file(path) as file:
-            file.write_bytes(page.encode())
-    return page
+    return written(page, path)
 
 
 def _scale(lexicon: Lexicon) -> float:

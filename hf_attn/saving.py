@@ -57,6 +57,18 @@ def staged_file(path: str | Path) -> Iterator[Path]:
         yield folder / path.name
 
 
+def written(text: str, path: str | Path | None) -> str:
+    """Gives the text, and writes it in UTF-8 where there is a path.
+
+    Raises:
+        InputError: As [`staged_file`] does.
+    """
+    if path is not None:
+        with staged_file(path) as file:
+            file.write_bytes(text.encode())
+    return text
+
+
 @contextlib.contextmanager
 def writing_to(folder: Path) -> Iterator[None]:
     """Says as an [`InputError`] that a disk is full or read-only; drops checkpoints it cut short.
