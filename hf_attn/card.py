@@ -139,10 +139,8 @@ def _of_labels(
     }
 
 
-def _of_training(record: Mapping[str, Any] | None, name: str) -> dict[str, Any]:
+def _of_training(record: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Gives what the template says of the run."""
-    if record is None:
-        return {"license": None, "language": None}
     epochs, num_left_out = epochs_table(record)
     data, training = record["data"], record["settings"]["training"]
     return {

@@ -8,21 +8,16 @@ import shutil
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
+from .command_output import print_evaluation, print_run, to_json_line, to_score_line
 from .errors import InputError
 
 # Everything that imports torch or transformers is imported by the command that needs it:
 # `hf-attn --help` is to answer at once.
-if TYPE_CHECKING:
-    from .evaluation import Evaluation
-    from .prediction import Prediction
-    from .training import TrainingRun
-
 app = typer.Typer(
     no_args_is_help=True,
     invoke_without_command=True,
@@ -84,11 +79,11 @@ def train(context: typer.Context) -> None:
     try:
         run = run_training(settings_from_flags(context.args, "hf-attn train"))
     except PushError as error:
-        _print_run(Console(), error.run)
+        print_run(Console(), error.run)
         raise
     if PartialState().is_main_process:
         console = Console()
-        _print_run(console, run)
+        print_run(console, run)
         console.print(
             f'Saved in {run.output_dir}. Next: hf-attn explain {run.output_dir} "a text of yours"',
             highlight=False,
@@ -144,7 +139,7 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(result.to_dict(), ensure_ascii=False))
     else:
-        _print_evaluation(Console(), result)
+        print_evaluation(Console(), result)
 
 
 @app.command()
@@ -166,7 +161,7 @@ def predict(
     classifier, tokenizer = load_classifier(model)
     predictions = predict_texts(texts, classifier, tokenizer, pairs=pairs, batch_size=batch_size)
     for text, prediction in zip(texts, predictions, strict=True):
-        typer.echo(_as_json(text, prediction) if as_json else _as_line(prediction, top_k))
+        typer.echo(to_json_line(text, prediction) if as_json else to_score_line(prediction, top_k))
 
 
 @app.command()
@@ -277,12 +272,11 @@ def push(
     ] = False,
 ) -> None:
     """Publish a model on the Hub, with its code, card and record, in one commit."""
-    from .hub import push_folder
-    from .hub_files import contents_to_push
+    from .hub import contents_of_push, push_folder
     from .push_view import plan_of_push, report_of_push
 
     if dry_run:
-        typer.echo(plan_of_push(contents_to_push(folder, repository)))
+        typer.echo(plan_of_push(contents_of_push(folder, repository)))
         return
     result = push_folder(
         folder,
@@ -336,7 +330,7 @@ def demo(context: typer.Context) -> None:
     console = Console()
     console.print("Training on R8: Reuters newswire texts of 8 topics ...")
     run = run_training(settings)
-    _print_run(console, run)
+    print_run(console, run)
     for text, prediction in zip(
         _DEMO_TEXTS, predict_texts(_DEMO_TEXTS, run.model, run.tokenizer), strict=True
     ):
@@ -358,55 +352,6 @@ def _activation() -> str:
     if shutil.which("hf-attn"):
         return ""
     return f"  . {Path(sys.prefix, 'bin', 'activate')}\n"
-
-
-def _as_json(text: str, prediction: Prediction) -> str:
-    return json.dumps({"text": text, **vars(prediction)}, ensure_ascii=False)
-
-
-def _as_line(prediction: Prediction, top_k: int) -> str:
-    classes = list(prediction.scores.items())[:top_k]
-    return "\t".join(f"{label}\t{score:.4f}" for label, score in classes)
-
-
-def _print_run(console: Console, run: TrainingRun) -> None:
-    record = run.record
-    texts = record["data"]["texts"]
-    console.print(
-        f"Trained on {texts['train']:,} texts in {record['seconds']['train']:.0f} s "
-        f"({len(record['epochs'])} epochs, {record['sizes']['parameters']:,} parameters).",
-        highlight=False,
-    )
-    task = record["data"]["problem_type"].replace("_", " ")
-    console.print(f"Task: {task}, {len(record['data']['labels'])} labels.", highlight=False)
-    if record["best_epoch"] is not None and record["best_epoch"] == len(record["epochs"]):
-        console.print("It was still improving at the end: try more --num-train-epochs.")
-    for split, scores in record["metrics"].items():
-        console.print(
-            _score_table(f"{split}: {texts[split]:,} texts", scores, record["baseline"][split])
-        )
-
-
-def _print_evaluation(console: Console, result: Evaluation) -> None:
-    console.print(_score_table(f"{result.texts:,} texts", result.scores, result.baseline))
-    if result.classes:
-        table = Table("class", *(name for name in result.classes[0] if name != "label"))
-        for row in result.classes:
-            table.add_row(
-                row["label"], *(_number(value) for name, value in row.items() if name != "label")
-            )
-        console.print(table)
-
-
-def _score_table(title: str, scores: dict[str, float], baseline: dict[str, float]) -> Table:
-    table = Table("metric", "model", "one guess for all", title=title, title_justify="left")
-    for name, value in scores.items():
-        table.add_row(name, _number(value), _number(baseline[name]))
-    return table
-
-
-def _number(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 
 
 def main() -> None:

@@ -106,13 +106,30 @@ def push_folder(
     """
     _check_target(repo_id, revision, create_pr)
     token = _usable_token(token)
-    contents = contents_to_push(Path(folder), repo_id, card=card)
-    contents += [Content.of(path, file.read_bytes()) for path, file in (beside or {}).items()]
-    refuse_secrets(contents, token)
+    contents = contents_of_push(folder, repo_id, token=token, card=card, beside=beside)
     repository = Repository(repo_id, revision or constants.DEFAULT_REVISION, token, sleep)
     push = _Push(repository, contents, message or _MESSAGE, create_pr)
     with _said_in_words(repository, push.what_was_published):
         return push.run(private)
+
+
+def contents_of_push(
+    folder: str | Path,
+    repo_id: str,
+    *,
+    token: str | None = None,
+    card: str | None = None,
+    beside: Mapping[str, Path] | None = None,
+) -> list[Content]:
+    """Gives what [`push_folder`] would publish, with the same arguments; uses no network.
+
+    Raises:
+        InputError: If the folder holds no whole model, or a file that would be sent a token.
+    """
+    contents = contents_to_push(Path(folder), repo_id, card=card)
+    contents += [Content.of(path, file.read_bytes()) for path, file in (beside or {}).items()]
+    refuse_secrets(contents, token or get_token())
+    return contents
 
 
 def open_repository(

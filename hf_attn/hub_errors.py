@@ -71,7 +71,8 @@ def in_short(error: Exception) -> str:
     if isinstance(error, HfHubHTTPError):
         said = " ".join((error.server_message or "").split())
         return f"HTTP {error.response.status_code}" + (f" ({said})" if said else "")
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    said = re.sub(r"(https?://[^\s?]+)\?[^\s'\")]*", r"\1", str(error))
+    return f"{type(error).__name__}: {' '.join(said.split())}"
 
 
 def what_to_do(error: Exception, repo_id: str, branch: str) -> str | None:

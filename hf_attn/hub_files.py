@@ -24,6 +24,8 @@ _OPTIONAL = (CARD_FILE, *_RECORDS)
 _ADAPTER = ("adapter_model.safetensors", "adapter_config.json")
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _OLD_WEIGHTS = re.compile(r"(model|adapter_model)(-\d+-of-\d+)?\.safetensors|" + re.escape(_INDEX))
+# A base model in a page that PEFT wrote, by a path: absolute, of a drive, or from here.
+_LOCAL_BASE = re.compile(r"base_model(?:: *|:adapter:)[\"']?(?:/|\.|~|[A-Za-z]:[\\/])")
 # What these are must be readable without importing transformers, which takes seconds.
 _MODEL_TYPE = "hf_attn"
 _AUTO_MAP = {
@@ -116,7 +118,7 @@ def contents_to_push(
         sources[_TOKENIZER[1]] = _naming_code(sources[_TOKENIZER[1]], _TOKENIZER_AUTO_MAP)
     is_adapter = _ADAPTER[1] in sources
     if is_adapter:
-        _check_base_model(folder / _ADAPTER[1])
+        _check_base_model(folder)
     if card is None and not is_adapter and not keeps_page(folder):
         from .card import render_card  # it needs torch
 
@@ -213,7 +215,7 @@ def _check_files(folder: Path, files: Mapping[str, Path]) -> None:
         if path.suffix == ".json":
             _read_json(path)
         else:
-            _check_weights(path)
+            check_weights(path)
     if "config.json" in files:
         model_type = _read_json(files["config.json"]).get("model_type")
         if model_type != _MODEL_TYPE:
@@ -236,7 +238,12 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _check_weights(path: Path) -> None:
+def check_weights(path: Path) -> None:
+    """Refuses weights that cannot be read.
+
+    Raises:
+        InputError: If the file is not in the safetensors format, or cut.
+    """
     try:
         with safe_open(path, framework="np"):
             pass
@@ -247,13 +254,21 @@ def _check_weights(path: Path) -> None:
         ) from error
 
 
-def _check_base_model(path: Path) -> None:
+def _check_base_model(folder: Path) -> None:
+    """Refuses an adapter, or a page of one, that names a base which nobody else has."""
+    path = folder / _ADAPTER[1]
     base = _read_json(path).get("base_model_name_or_path")
     if not base or str(base).count("/") != 1 or Path(base).exists():
         raise InputError(
             f"{path}: expected base_model_name_or_path to be the Hub id of the model that the "
             f"adapter belongs to, got {base!r}, which nobody else has. Push that model first and "
             "write its id there, or merge the adapter: model.merge_and_unload()."
+        )
+    page = folder / CARD_FILE
+    if page.is_file() and _LOCAL_BASE.search(page.read_text(encoding="utf-8", errors="replace")):
+        raise InputError(
+            f"{page}: expected base_model to be {base!r}, got a path of this machine, as PEFT "
+            "writes it. Write the id there and in the tags, or delete the page."
         )
 
 

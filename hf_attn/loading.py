@@ -7,15 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from .configuration_hf_attn import HfAttnConfig
 from .errors import InputError
 from .fetching import fetch_model
+from .hub_files import check_weights
 from .modeling_hf_attn import HfAttnForSequenceClassification
 
 _WEIGHTS = "model.safetensors"
+_INDEX = "model.safetensors.index.json"  # of weights in several files
 
 
 def load_classifier(
@@ -110,16 +111,10 @@ def _check_folder(folder: Path) -> None:
         ) from error
     if model_type != HfAttnConfig.model_type:
         raise InputError(_wrong_type(folder, model_type))
-    if not weights.is_file():
+    if weights.is_file():
+        check_weights(weights)
+    elif not (folder / _INDEX).is_file():
         raise InputError(f"{folder}: expected weights, but there is no {_WEIGHTS} in it.")
-    try:
-        with safe_open(weights, framework="pt"):
-            pass
-    except (SafetensorError, OSError) as error:
-        raise InputError(
-            f"{weights}: expected weights in the safetensors format, got {error}. The file is "
-            "broken or cut: train again or take it from another copy."
-        ) from error
     if not (folder / "tokenizer.json").is_file():
         raise InputError(f"{folder}: expected a tokenizer, but there is no tokenizer.json in it.")
 

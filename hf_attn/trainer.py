@@ -28,6 +28,9 @@ from .saving import staged
 logger = logging.getLogger(__name__)
 
 _STATE_FILE = "trainer_state.json"
+_ADAPTER_FILE, _BASE = "adapter_config.json", "base_model_name_or_path"
+# Saves that wait as copies on the disk; training waits while there are more.
+_MOST_WAITING = 4
 
 
 class HfAttnTrainer(Trainer):
@@ -44,6 +47,7 @@ class HfAttnTrainer(Trainer):
     """
 
     def __init__(self, *, args: TrainingArguments, **options: Any) -> None:
+        args = copy.copy(args)  # the caller's may serve for another run
         self._token, args.hub_token = args.hub_token, None
         self._pushes = _Pushes()
         super().__init__(args=args, **options)
@@ -182,8 +186,7 @@ class HfAttnTrainer(Trainer):
         _copy_files(folder, model)
         place = self._place_of(checkpoint)
         if checkpoint is not None and place is not None:
-            _copy_files(checkpoint, beside)
-            _copy_state(checkpoint, beside)
+            _copy_checkpoint(checkpoint, beside)
 
         def push() -> PushResult:
             with copied:
@@ -209,11 +212,11 @@ class HfAttnTrainer(Trainer):
 
 
 class _Pushes:
-    """Pushes that are made one after the other in the background."""
+    """Pushes that are made one after the other in the background; only so many wait."""
 
     def __init__(self) -> None:
-        self._waiting: queue.SimpleQueue[tuple[Future[PushResult], Callable[[], PushResult]]]
-        self._waiting = queue.SimpleQueue()
+        self._waiting: queue.Queue[tuple[Future[PushResult], Callable[[], PushResult]]]
+        self._waiting = queue.Queue(_MOST_WAITING)
         self._futures: list[tuple[str, Future[PushResult]]] = []
 
     def add(self, title: str, push: Callable[[], PushResult]) -> Future[PushResult]:
@@ -274,10 +277,21 @@ def _copy_files(folder: Path, target: Path) -> None:
         shutil.copyfile(file, target / name)
 
 
-def _copy_state(checkpoint: Path, target: Path) -> None:
-    """Copies the trainer's state, but for the folder that it names on this machine."""
-    state = json.loads((checkpoint / _STATE_FILE).read_text(encoding="utf-8"))
-    if state["best_model_checkpoint"] is not None:
-        state["best_model_checkpoint"] = Path(state["best_model_checkpoint"]).name
-    text = json.dumps(state, indent=2) + "\n"
-    (target / _STATE_FILE).write_text(text, encoding="utf-8")
+def _copy_checkpoint(checkpoint: Path, target: Path) -> None:
+    """Copies what a run can go on from, but for the folders that it names on this machine."""
+    _copy_files(checkpoint, target)
+    (target / CARD_FILE).unlink(missing_ok=True)  # the one of PEFT, which names the base's folder
+    shutil.copyfile(checkpoint / _STATE_FILE, target / _STATE_FILE)
+    _keep_last_name(target / _STATE_FILE, "best_model_checkpoint")
+    if (target / _ADAPTER_FILE).exists():
+        _keep_last_name(target / _ADAPTER_FILE, _BASE)
+
+
+def _keep_last_name(file: Path, field: str) -> None:
+    """Replaces a path in a JSON file by its last name, but for the id of a Hub repository."""
+    content = json.loads(file.read_text(encoding="utf-8"))
+    path = content.get(field)
+    is_id = field == _BASE and path is not None and path.count("/") == 1 and not Path(path).exists()
+    if path is not None and not is_id:
+        content[field] = Path(path).name
+    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -164,9 +164,9 @@ def run_training(settings: Settings, callbacks: Sequence[TrainerCallback] = ()) 
                 card = make_card(model, tokenizer, record, counts, output_dir.resolve().name)
                 (folder / CARD_FILE).write_text(card, encoding="utf-8")
     run = TrainingRun(model, tokenizer, record, output_dir)
+    trainer.accelerator.wait_for_everyone()  # but not for the push, which may take long
     if arguments.push_to_hub and trainer.is_world_process_zero():
         _push(trainer, run)
-    trainer.accelerator.wait_for_everyone()
     return run
 
 

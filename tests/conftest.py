@@ -22,6 +22,15 @@ def _fixed_seeds():
     set_seed(0)
 
 
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    """A loopback Hub for the tests of one file."""
+    from hub_server import HubServer
+
+    with HubServer(tmp_path_factory.mktemp("hub")) as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def trained_folder(tmp_path_factory):
     """A folder with a small classifier of two topics; tests that change it copy it first."""

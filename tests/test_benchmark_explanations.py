@@ -23,10 +23,12 @@ for name in ("captum", "lime", "shap"):
 
 @pytest.fixture(scope="module")
 def script():
-    """Imports one of the scripts, which import each other by name."""
+    """Imports one of the scripts, which import each other by name and take one thread."""
+    threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(SCRIPTS)
         yield importlib.import_module
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -384,7 +384,7 @@ def form(card):
     text = re.sub(r"^\|.*\n", "|\n", card, flags=re.M)
     text = re.sub(r"“.*", "", re.sub(r"Versions: .*", "", text))
     text = re.sub(r'"[a-z ]+"', '""', re.sub(r"^bias .*$", "bias", text, flags=re.M))
-    return re.sub(r"-?\d[\d.,e+-]*", "N", text)
+    return re.sub(r"N thread\b", "N threads", re.sub(r"-?\d[\d.,e+-]*", "N", text))
 
 
 def test_page_of_the_project_is_the_card_of_the_model_that_it_describes(tmp_path):

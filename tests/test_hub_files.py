@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from hf_attn import InputError
 from hf_attn.cli import app
 from hf_attn.hub import files_to_push
+from hf_attn.hub_errors import in_short
 from hf_attn.hub_files import contents_to_push, outdated_files, refuse_secrets
 
 FILES = [
@@ -137,6 +138,32 @@ def test_adapter_goes_alone_and_names_its_base(folder):
     change_json(adapter, base_model_name_or_path=str(folder))
     with pytest.raises(InputError, match="to be the Hub id of the model that the adapter belongs"):
         contents_to_push(folder)
+
+
+@pytest.mark.parametrize(
+    "line", ["base_model: /tmp/base", "- base_model:adapter:./base", "base_model: 'C:\\base'"]
+)
+def test_page_of_an_adapter_that_names_a_local_base_is_refused(folder, line):
+    (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")
+    change_json(folder / "config.json")
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "alice/base"}')
+    (folder / "README.md").write_text(f"---\n{line}\n---\n# An adapter\n")
+    with pytest.raises(InputError, match=r"README.md: expected base_model to be 'alice/base'"):
+        contents_to_push(folder)
+    (folder / "README.md").write_text("---\nbase_model: alice/base\n---\n# An adapter\n")
+    assert contents_to_push(folder)
+
+
+def test_dry_run_refuses_what_the_push_would(folder):
+    (folder / "README.md").write_text(f"# A page\nhf_{'a' * 34}\n")
+    result = CliRunner().invoke(app, ["push", str(folder), "alice/x", "--dry-run"])
+    assert isinstance(result.exception, InputError)
+    assert "access token in this file" in str(result.exception)
+
+
+def test_error_in_short_leaves_signatures_out():
+    error = ValueError("for url (https://bucket/x?X-Amz-Signature=abc) at https://hub/y?token=z")
+    assert in_short(error) == "ValueError: for url (https://bucket/x) at https://hub/y"
 
 
 def test_records_of_an_older_model_do_not_stay_beside_a_new_one(folder):

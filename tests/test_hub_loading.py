@@ -5,7 +5,6 @@ import time
 
 import pytest
 from hub_clients import commits, held, run_client, run_command
-from hub_server import HubServer
 
 from hf_attn import InputError
 from hf_attn.fetching import fetch_model
@@ -76,12 +75,6 @@ LOAD = """
     assert classify(texts[0])[0]["label"] == answer
     print(*names)
 """
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory):
-    with HubServer(tmp_path_factory.mktemp("hub")) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ import time
 
 import numpy as np
 import pytest
-from hub_server import HubServer
 from pusher import PAGE, Pusher, page
 from safetensors.numpy import save_file
 
@@ -27,12 +26,6 @@ STEPS = {
     "validate": "POST /api/validate-yaml",
     "commit": "POST .*/commit/",
 }
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory):
-    with HubServer(tmp_path_factory.mktemp("hub")) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,15 @@
 import json
 
 import pytest
+import torch
 from hub_clients import commits, held, run_client, run_command
-from hub_server import HubServer
-from safetensors.torch import load
+from models import small_classifier
+from safetensors.torch import load, save_file
 from trained import TINY, keyword_data, keyword_texts
+from transformers import TrainingArguments
 
 from hf_attn import train
+from hf_attn.trainer import HfAttnTrainer, _copy_checkpoint
 
 STRATEGIES = ["end", "every_save", "checkpoint", "all_checkpoints"]
 MODEL = {
@@ -60,12 +63,6 @@ TRAIN = """
     trainer.train()
     print(json.dumps(trainer.push_to_hub(finetuned_from="x").files))
 """
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory):
-    with HubServer(tmp_path_factory.mktemp("hub")) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +188,31 @@ def test_lora_is_pushed_merged(hub, folder):
     ]  # fmt: skip
     assert {path for path in held(hub, made[0]) if "/" not in path} == MODEL
     assert commits(hub, "acme/lora") == {}
+
+
+@pytest.mark.parametrize("base", ["/home/somebody/base", "user/base"])
+def test_checkpoint_of_an_adapter_names_no_folder_of_this_machine(tmp_path, base):
+    saved, copied = tmp_path / "checkpoint-4", tmp_path / "copied"
+    saved.mkdir()
+    save_file({"lora": torch.zeros(1)}, saved / "adapter_model.safetensors")
+    (saved / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": base}))
+    (saved / "README.md").write_text(f"---\nbase_model: {base}\n---\n")
+    state = {"best_model_checkpoint": str(saved), "global_step": 4}
+    (saved / "trainer_state.json").write_text(json.dumps(state))
+    _copy_checkpoint(saved, copied)
+    texts = {path.name: path.read_text() for path in copied.glob("*.json")}
+    assert not (copied / "README.md").exists()
+    named = json.loads(texts["adapter_config.json"])["base_model_name_or_path"]
+    assert named == (base if base == "user/base" else "base")
+    assert json.loads(texts["trainer_state.json"])["best_model_checkpoint"] == "checkpoint-4"
+    assert str(tmp_path) not in "".join(texts.values())
+
+
+def test_arguments_of_the_caller_keep_their_token(tmp_path):
+    arguments = TrainingArguments(output_dir=str(tmp_path), hub_token="hf_of_the_caller")
+    trainer = HfAttnTrainer(args=arguments, model=small_classifier(dtype=torch.float32))
+    assert arguments.hub_token == "hf_of_the_caller"
+    assert trainer.args.hub_token is None
 
 
 def test_trainer_pushes_by_itself_what_it_has_trained(hub, folder):

@@ -30,6 +30,16 @@ def test_load_classifier_gives_model_and_tokenizer(folder):
     assert load_label_names(str(folder)) == model.config.class_names == ["farm", "oil"]
 
 
+def test_model_in_shards_loads(folder):
+    model, tokenizer = load_classifier(str(folder))
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="1KB")
+    assert len(list(folder.glob("model-*.safetensors"))) > 1
+    inputs = tokenizer("wheat", return_tensors="pt")
+    again, _ = load_classifier(str(folder))
+    assert torch.equal(again(**inputs).logits, model(**inputs).logits)
+
+
 def test_missing_folder_says_what_to_give(tmp_path):
     assert_refused(tmp_path / "none", "expected a folder with a model, found none", "--output-dir")
 

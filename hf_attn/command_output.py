@@ -1,0 +1,67 @@
+"""What commands print of predictions, of a training and of its scores."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from .evaluation import Evaluation
+    from .prediction import Prediction
+    from .training import TrainingRun
+
+
+def to_json_line(text: str, prediction: Prediction) -> str:
+    """Gives a text with its label and all scores, as one line of JSON."""
+    return json.dumps({"text": text, **vars(prediction)}, ensure_ascii=False)
+
+
+def to_score_line(prediction: Prediction, top_k: int) -> str:
+    """Gives the `top_k` likeliest classes, each with its score, between tabs."""
+    classes = list(prediction.scores.items())[:top_k]
+    return "\t".join(f"{label}\t{score:.4f}" for label, score in classes)
+
+
+def print_run(console: Console, run: TrainingRun) -> None:
+    """Prints what was trained, how long, and how well."""
+    record = run.record
+    texts = record["data"]["texts"]
+    console.print(
+        f"Trained on {texts['train']:,} texts in {record['seconds']['train']:.0f} s "
+        f"({len(record['epochs'])} epochs, {record['sizes']['parameters']:,} parameters).",
+        highlight=False,
+    )
+    task = record["data"]["problem_type"].replace("_", " ")
+    console.print(f"Task: {task}, {len(record['data']['labels'])} labels.", highlight=False)
+    if record["best_epoch"] is not None and record["best_epoch"] == len(record["epochs"]):
+        console.print("It was still improving at the end: try more --num-train-epochs.")
+    for split, scores in record["metrics"].items():
+        console.print(
+            _score_table(f"{split}: {texts[split]:,} texts", scores, record["baseline"][split])
+        )
+
+
+def print_evaluation(console: Console, result: Evaluation) -> None:
+    """Prints the scores of a model, and those of each class."""
+    console.print(_score_table(f"{result.texts:,} texts", result.scores, result.baseline))
+    if result.classes:
+        table = Table("class", *(name for name in result.classes[0] if name != "label"))
+        for row in result.classes:
+            table.add_row(
+                row["label"], *(_number(value) for name, value in row.items() if name != "label")
+            )
+        console.print(table)
+
+
+def _score_table(title: str, scores: dict[str, float], baseline: dict[str, float]) -> Table:
+    table = Table("metric", "model", "one guess for all", title=title, title_justify="left")
+    for name, value in scores.items():
+        table.add_row(name, _number(value), _number(baseline[name]))
+    return table
+
+
+def _number(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
