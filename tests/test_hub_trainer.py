@@ -190,8 +190,9 @@ def test_lora_is_pushed_merged(hub, folder):
     assert commits(hub, "acme/lora") == {}
 
 
-@pytest.mark.parametrize("base", ["/home/somebody/base", "user/base"])
-def test_checkpoint_of_an_adapter_names_no_folder_of_this_machine(tmp_path, base):
+@pytest.mark.parametrize("on_the_hub", [False, True])
+def test_checkpoint_of_an_adapter_names_no_folder_of_this_machine(tmp_path, on_the_hub):
+    base = "user/base" if on_the_hub else str(tmp_path / "base")
     saved, copied = tmp_path / "checkpoint-4", tmp_path / "copied"
     saved.mkdir()
     save_file({"lora": torch.zeros(1)}, saved / "adapter_model.safetensors")
@@ -203,7 +204,7 @@ def test_checkpoint_of_an_adapter_names_no_folder_of_this_machine(tmp_path, base
     texts = {path.name: path.read_text() for path in copied.glob("*.json")}
     assert not (copied / "README.md").exists()
     named = json.loads(texts["adapter_config.json"])["base_model_name_or_path"]
-    assert named == (base if base == "user/base" else "base")
+    assert named == ("user/base" if on_the_hub else "base")
     assert json.loads(texts["trainer_state.json"])["best_model_checkpoint"] == "checkpoint-4"
     assert str(tmp_path) not in "".join(texts.values())
 
