@@ -11,6 +11,7 @@ from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
 
+_MOST_DISTANCE = 1_000_000
 _PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 
 # Keywords that transformers itself passes to a configuration and that are no fields of it.
@@ -212,6 +213,11 @@ class HfAttnConfig(PreTrainedConfig):
                 "relative_attention_max_distance must be above a quarter of "
                 "relative_attention_num_buckets (that many near distances have a bucket of "
                 f"their own), got max_distance={distance!r} with num_buckets={buckets!r}."
+            )
+        if distance > _MOST_DISTANCE:
+            raise ValueError(
+                f"relative_attention_max_distance must be at most {_MOST_DISTANCE:,}, got "
+                f"{distance!r}: the bucket of each distance up to it is kept in a table."
             )
 
     def validate_rates(self) -> None:

@@ -7,6 +7,7 @@ Shapes: B texts, T tokens, D `hidden_size`, K `head_dim`, C classes.
 """
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -31,8 +32,27 @@ MAX_SCORES_PER_BLOCK = 1 << 23
 LEAST_ROWS_PER_BLOCK = 256
 
 
+class _QuickOutput(ModelOutput):
+    """A ModelOutput that is cheap to make.
+
+    The base class goes through all fields for each that is set, and once more at the end, which for
+    the outputs below takes as long as the attention of a short text.
+    """
+
+    def __post_init__(self) -> None:
+        """Leaves to the base class what needs it: a dictionary in the place of the first field."""
+        first = next(iter(self.__dataclass_fields__))  # type: ignore[attr-defined]
+        if not isinstance(getattr(self, first), Tensor | None):
+            super().__post_init__()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if value is not None and name in self.__dataclass_fields__:  # type: ignore[attr-defined]
+            OrderedDict.__setitem__(self, name, value)
+        object.__setattr__(self, name, value)
+
+
 @dataclass
-class HfAttnModelOutput(ModelOutput):
+class HfAttnModelOutput(_QuickOutput):
     """What [`HfAttnModel`] returns.
 
     Attributes:
@@ -63,7 +83,7 @@ class HfAttnModelOutput(ModelOutput):
 
 
 @dataclass
-class HfAttnClassifierOutput(ModelOutput):
+class HfAttnClassifierOutput(_QuickOutput):
     """What [`HfAttnForSequenceClassification`] returns.
 
     Attributes:
@@ -249,22 +269,30 @@ class HfAttnRelativeBias(nn.Module):
     exact for near tokens and growing with the logarithm of the distance for far ones.
     """
 
+    buckets: Tensor
+
     def __init__(self, config: HfAttnConfig) -> None:
         super().__init__()
         self.num_buckets = config.relative_attention_num_buckets
         self.max_distance = config.relative_attention_max_distance
         if self.num_buckets:
             self.weight = nn.Parameter(torch.zeros(self.num_buckets))
+            self.register_buffer("buckets", self.tabulate_buckets(), persistent=False)
 
     def forward(self, length: int, device: torch.device) -> Tensor | None:
         """Gives the scores (2 T,) of the distances -T ... T - 1, or None without buckets."""
         if not self.num_buckets:
             return None
         distance = torch.arange(2 * length, device=device) - length
-        return self.weight[self.bucket(distance)]
+        place = distance.clamp(-self.max_distance, self.max_distance) + self.max_distance
+        return self.weight[self.buckets[place]]
 
-    def bucket(self, distance: Tensor) -> Tensor:
-        """Gives the bucket of each signed distance j - i, of any shape."""
+    def tabulate_buckets(self) -> Tensor:
+        """Gives the bucket of each distance j - i from -max_distance to max_distance.
+
+        Farther ones share the buckets at the ends.
+        """
+        distance = torch.arange(-self.max_distance, self.max_distance + 1)
         one_way = self.num_buckets // 2
         near = one_way // 2
         steps = distance.abs()
@@ -436,7 +464,9 @@ class HfAttnAttention(GradientCheckpointingLayer):
         places = torch.arange(length, device=key.device)
         distance = places[seen] - places[start : start + rows, None]
         scores = self.score(query, key[:, seen], distance, distance_scores)
-        scores = hide_scores(scores, attention_mask[:, None, seen])
+        lowest = torch.finfo(scores.dtype).min
+        # In place, as nobody else reads them: memory for a second matrix costs more than the fill.
+        scores.masked_fill_(~attention_mask[:, None, seen], lowest)
         weights = scores.softmax(-1)
         query_mask = attention_mask[:, start : start + rows, None]
         attentions = None
@@ -445,7 +475,6 @@ class HfAttnAttention(GradientCheckpointingLayer):
             attentions = _widen(weights, seen, length).unsqueeze(1)
             weights = attentions.squeeze(1)[..., seen]  # what is returned gets the gradient
         if output_scores:
-            lowest = torch.finfo(scores.dtype).min
             scores = _widen(scores, seen, length, lowest).unsqueeze(1)
         dropped = F.dropout(weights, self.attention_dropout, self.training)
         received = (pool_weights.unsqueeze(1) @ dropped).squeeze(1)
@@ -559,6 +588,7 @@ class HfAttnPreTrainedModel(PreTrainedModel):
             init.normal_(module.weight, std=module.in_features**-0.5)
         elif isinstance(module, HfAttnRelativeBias) and module.num_buckets:
             init.zeros_(module.weight)
+            init.copy_(module.buckets, module.tabulate_buckets())
         elif isinstance(module, HfAttnClassificationHead):
             init.zeros_(module.bias)
             init.zeros_(module.reference)
@@ -814,12 +844,14 @@ class HfAttnForSequenceClassification(HfAttnPreTrainedModel):
 
     def _class_values(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Gives W_c (x - reference) and W_c W_v (x - reference), both (..., C), of (..., D)."""
-        identity = torch.eye(features.shape[-1], dtype=features.dtype, device=features.device)
+        size = features.shape[-1]
+        identity = torch.eye(size, dtype=features.dtype, device=features.device)
         # Module calls only: the weights may be int8 or carry LoRA, which a product would miss.
         both = self.score.out_proj(torch.cat([identity, self.model.attention.v_proj(identity)]))
-        to_classes = torch.cat(both.chunk(2), dim=-1)  # (D, 2 C), W_c and W_c W_v
-        values = _at_least_float32(features @ to_classes)
-        values = values - _at_least_float32(self.score.reference @ to_classes)
+        # (2 C, D), W_c above W_c W_v: a product with few columns is slow the other way round.
+        to_classes = both.view(2, size, -1).transpose(1, 2).reshape(-1, size)
+        values = _at_least_float32(F.linear(features, to_classes))
+        values = values - _at_least_float32(F.linear(self.score.reference, to_classes))
         return cast(tuple[Tensor, Tensor], values.chunk(2, dim=-1))
 
     def _contributions(

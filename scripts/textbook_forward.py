@@ -47,12 +47,14 @@ class TextbookClassifier(nn.Module):
         attention = self.base.attention
         query, key = attention.q_proj(features), attention.k_proj(features)
         value = attention.v_proj(features)
-        bias = self._distance_scores(features.shape[1], features.device)
-        bias = bias.masked_fill(~attention_mask.unsqueeze(1), torch.finfo(bias.dtype).min)
+        distance_scores = self._distance_scores(features.shape[1], features.device)
+        lowest = torch.finfo(features.dtype).min
+        padding_scores = torch.where(attention_mask, 0.0, lowest).unsqueeze(1)
         if self.fused:
+            bias = distance_scores + padding_scores
             return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        scores = query @ key.transpose(1, 2) * attention.scaling + bias
-        return cast(Tensor, scores.softmax(-1) @ value)
+        scores = query * attention.scaling @ key.transpose(1, 2)
+        return cast(Tensor, (scores + distance_scores + padding_scores).softmax(-1) @ value)
 
     def _distance_scores(self, length: int, device: torch.device) -> Tensor:
         """Gives the scores of the distances between tokens (T, T)."""

@@ -54,6 +54,10 @@ def named(fields):
             {"relative_attention_num_buckets": 32, "relative_attention_max_distance": 8},
             "must be above a quarter.*max_distance=8 with num_buckets=32",
         ),
+        (
+            {"relative_attention_max_distance": 1_000_001},
+            "relative_attention_max_distance must be at most 1,000,000, got 1000001.*in a table",
+        ),
         ({"token_dropout": 1.0}, r"token_dropout must be in \[0, 1\), got 1.0"),
         ({"embedding_dropout": -0.1}, r"embedding_dropout must be in \[0, 1\), got -0.1"),
         ({"attention_dropout": 1}, r"attention_dropout must be in \[0, 1\), got 1"),
