@@ -49,7 +49,8 @@ class TextbookClassifier(nn.Module):
         value = attention.v_proj(features)
         distance_scores = self._distance_scores(features.shape[1], features.device)
         lowest = torch.finfo(features.dtype).min
-        padding_scores = torch.where(attention_mask, 0.0, lowest).unsqueeze(1)
+        padding_scores = features.new_zeros(attention_mask.shape)
+        padding_scores = padding_scores.masked_fill(~attention_mask, lowest).unsqueeze(1)
         if self.fused:
             bias = distance_scores + padding_scores
             return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
