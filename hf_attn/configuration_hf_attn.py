@@ -47,7 +47,8 @@ class HfAttnConfig(PreTrainedConfig):
         num_hidden_layers: Always 1: a second layer would mix tokens before the attention.
         relative_attention_num_buckets: Distances between two tokens are sorted into this many
             buckets, half for each direction, each with one learned score. 0 turns order off.
-        relative_attention_max_distance: Distances from here on share the last bucket.
+        relative_attention_max_distance: Distances from here on share the last bucket; at most a
+            million.
         attention_window: How far to the left and to the right a token sees others, so that cost
             grows with the length of a text and not with its square; 0 for all the way.
         classifier_pooling: How a text's tokens are weighted in the pooled text: `"mean"` (all

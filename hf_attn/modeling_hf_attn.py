@@ -849,7 +849,7 @@ class HfAttnForSequenceClassification(HfAttnPreTrainedModel):
         # Module calls only: the weights may be int8 or carry LoRA, which a product would miss.
         both = self.score.out_proj(torch.cat([identity, self.model.attention.v_proj(identity)]))
         # (2 C, D), W_c above W_c W_v: a product with few columns is slow the other way round.
-        to_classes = both.view(2, size, -1).transpose(1, 2).reshape(-1, size)
+        to_classes = both.reshape(2, size, -1).transpose(1, 2).reshape(-1, size)
         values = _at_least_float32(F.linear(features, to_classes))
         values = values - _at_least_float32(F.linear(self.score.reference, to_classes))
         return cast(tuple[Tensor, Tensor], values.chunk(2, dim=-1))
