@@ -24,7 +24,7 @@ help: ## list the targets
 install: $(BASE) ## the package and what it needs to run, editable
 
 demo: $(BASE) ## fetch R8, train on it, evaluate, answer three sentences
-	$(BIN)/hf-attn demo $(DEMO_ARGS)
+	$(BIN)/hf-attn quickstart $(DEMO_ARGS)
 
 test: lint types ## lint, types and tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

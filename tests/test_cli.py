@@ -10,7 +10,7 @@ import sys
 import pytest
 from trained import keyword_texts
 
-from hf_attn import cli
+from hf_attn import cli, commands_to_read
 from hf_attn.prediction import predict
 
 
@@ -51,7 +51,7 @@ def test_help_does_not_import_torch():
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert process.returncode == 0, process.stderr
-    for command in ("train", "evaluate", "predict", "lexicon", "demo"):
+    for command in ("train", "evaluate", "predict", "lexicon", "quickstart"):
         assert command in process.stdout
 
 
@@ -154,7 +154,7 @@ def test_explain_gives_what_the_function_gives(run, trained_folder):
 def test_explain_explains_texts_in_parts_alike(run, trained_folder, monkeypatch):
     texts = b"wheat\ncrude barrel\n\nthe corn of april\n"
     _, whole, _ = run("explain", trained_folder, "--batch-size", 1, "--json", stdin=texts)
-    monkeypatch.setattr(cli, "_TEXTS_AT_ONCE", 3)
+    monkeypatch.setattr(commands_to_read, "_TEXTS_AT_ONCE", 3)
     _, parts, _ = run("explain", trained_folder, "--batch-size", 1, "--json", stdin=texts)
     assert parts == whole
 

@@ -1,0 +1,102 @@
+"""Commands that show how a classifier decides: explain and lexicon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .command_options import AsJson, BatchSize, ModelName, Source, TextColumn, TextPair
+
+# So many explanations are in memory where they are printed one by one.
+_TEXTS_AT_ONCE = 256
+
+
+def explain(
+    model: ModelName,
+    source: Source = "-",
+    target: Annotated[
+        str | None, typer.Option(help="Class to explain; the likeliest without it.")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Class to compare it with; all others without it.")
+    ] = None,
+    attention: Annotated[
+        bool, typer.Option("--attention", help="Show how the words weigh each other, too.")
+    ] = False,
+    deletion_effects: Annotated[
+        bool, typer.Option(help="Compute what is lost without each word.")
+    ] = True,
+    html: Annotated[Path | None, typer.Option(help="Write a page to this file.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Write a picture to this file.")] = None,
+    text_column: TextColumn = None,
+    text_pair: TextPair = None,
+    batch_size: BatchSize = 64,
+    as_json: AsJson = False,
+) -> None:
+    """Show what each word of a text adds to the logit of a class, and what is lost without it."""
+    from .command_texts import read_texts
+    from .explainer import explain as explain_texts
+    from .loading import load_classifier
+
+    texts, pairs = read_texts(source, text_column, text_pair)
+    classifier, tokenizer = load_classifier(model)
+    only_json = as_json and html is None and png is None
+    at_once = _TEXTS_AT_ONCE if only_json else max(len(texts), 1)
+    for start in range(0, len(texts), at_once):
+        part = slice(start, start + at_once)
+        explanations = explain_texts(
+            texts[part],
+            classifier,
+            tokenizer,
+            pairs=None if pairs is None else pairs[part],
+            target=target,
+            against=against,
+            deletion_effects=deletion_effects,
+            attentions=attention,
+            batch_size=batch_size,
+        )
+        if html is not None:
+            explanations.to_html(html)
+        if png is not None:
+            explanations.to_png(png)
+        if as_json:
+            typer.echo(explanations.to_json(), nl=False)
+        elif html is None and png is None:
+            typer.echo(explanations.to_terminal())
+
+
+def lexicon(
+    model: ModelName,
+    top: Annotated[int, typer.Option(min=1, help="Words to show for each class.")] = 20,
+    class_name: Annotated[
+        str | None, typer.Option("--class", help="The class to show; all without it.")
+    ] = None,
+    min_count: Annotated[
+        int, typer.Option(min=0, help="Times that a word must have occurred in training.")
+    ] = 5,
+    negative: Annotated[
+        bool, typer.Option("--negative", help="Show the words that speak against a class, too.")
+    ] = False,
+    csv: Annotated[Path | None, typer.Option(help="Write a table to this file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page to this file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what the words of the vocabulary add to each class, whatever the text."""
+    from .lexicon_reader import read_lexicon
+    from .loading import load_classifier
+    from .token_counts import read_token_counts
+
+    classifier, tokenizer = load_classifier(model)
+    shown = read_lexicon(classifier, tokenizer, read_token_counts(model)).showing(
+        top=top, min_count=min_count, target=class_name, negative=negative
+    )
+    if csv is not None:
+        shown.to_csv(csv)
+    if html is not None:
+        shown.to_html(html)
+    if as_json:
+        typer.echo(shown.to_json(), nl=False)
+    elif csv is None and html is None:
+        typer.echo(shown.to_terminal())

@@ -1,0 +1,152 @@
+"""Commands that train, score and use a classifier: train, evaluate, predict and quickstart."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from .command_options import AsJson, BatchSize, ModelName, Source, TextColumn, TextPair
+from .command_output import print_evaluation, print_run, to_json_line, to_score_line
+
+_QUICKSTART_FOLDER = "r8-model"
+_QUICKSTART_TEXTS = (
+    "oil prices rose after opec agreed to cut crude output",
+    "net profit for the quarter rose to two mln dlrs or eleven cts per share",
+    "wheat and corn exports fell in april the agriculture department said",
+)
+
+
+def train(context: typer.Context) -> None:
+    """Train a classifier: hf-attn train DATA --output-dir MODEL. Flags: hf-attn train --help."""
+    from accelerate import PartialState
+
+    from .arguments import settings_from_flags
+    from .training import PushError, run_training
+
+    try:
+        run = run_training(settings_from_flags(context.args, "hf-attn train"))
+    except PushError as error:
+        print_run(Console(), error.run)
+        raise
+    if PartialState().is_main_process:
+        console = Console()
+        print_run(console, run)
+        console.print(
+            f'Saved in {run.output_dir}. Next: hf-attn explain {run.output_dir} "a text of yours"',
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def evaluate(
+    model: ModelName,
+    data: Annotated[str, typer.Argument(help="Labelled file, folder, Hub id or corpus.")],
+    split: Annotated[str | None, typer.Option(help="Split to score; test if there is one.")] = None,
+    text_column: Annotated[str | None, typer.Option(help="Column of the text.")] = None,
+    text_pair_column: Annotated[str | None, typer.Option(help="Column of a second text.")] = None,
+    label_column: Annotated[str | None, typer.Option(help="Column of the label.")] = None,
+    label_separator: Annotated[
+        str | None, typer.Option(help="Mark between several labels in one column.")
+    ] = None,
+    unseen_labels: Annotated[
+        str, typer.Option(help="Labels that the model does not have: error or drop.")
+    ] = "error",
+    batch_size: BatchSize = 64,
+    as_json: AsJson = False,
+) -> None:
+    """Score a classifier on labelled texts."""
+    from .batching import TokenizedTexts
+    from .data import load_labelled_split
+    from .evaluation import evaluate_texts
+    from .loading import load_classifier
+    from .run_record import read_record
+
+    classifier, tokenizer = load_classifier(model)
+    columns = {
+        "text_column": text_column,
+        "text_pair_column": text_pair_column,
+        "label_column": label_column,
+        "label_separator": label_separator,
+    }
+    if not any(columns.values()):  # then as in training
+        trained_on = (read_record(Path(model)) or {}).get("settings", {}).get("data", {})
+        columns = {name: trained_on.get(name) for name in columns}
+    labelled = load_labelled_split(
+        data,
+        split,
+        labels=classifier.config.class_names,
+        problem_type=classifier.config.problem_type,
+        unseen_labels=unseen_labels,
+        **columns,
+    )
+    texts = TokenizedTexts.from_dataset(labelled, tokenizer)
+    result = evaluate_texts(classifier, texts, batch_size=batch_size)
+    if as_json:
+        typer.echo(json.dumps(result.to_dict(), ensure_ascii=False))
+    else:
+        print_evaluation(Console(), result)
+
+
+def predict(
+    model: ModelName,
+    source: Source,
+    text_column: TextColumn = None,
+    text_pair: TextPair = None,
+    top_k: Annotated[int, typer.Option(min=1, help="Classes to show for each text.")] = 1,
+    batch_size: BatchSize = 64,
+    as_json: AsJson = False,
+) -> None:
+    """Classify texts, one in each line: class and probability, or with --json all classes."""
+    from .command_texts import read_texts
+    from .loading import load_classifier
+    from .prediction import predict as predict_texts
+
+    texts, pairs = read_texts(source, text_column, text_pair)
+    classifier, tokenizer = load_classifier(model)
+    predictions = predict_texts(texts, classifier, tokenizer, pairs=pairs, batch_size=batch_size)
+    for text, prediction in zip(texts, predictions, strict=True):
+        typer.echo(to_json_line(text, prediction) if as_json else to_score_line(prediction, top_k))
+
+
+def quickstart(context: typer.Context) -> None:
+    """Train on 5,485 Reuters texts (R8) and classify three sentences. Takes the flags of train."""
+    from .arguments import settings_from_flags
+    from .prediction import predict as predict_texts
+    from .training import run_training
+
+    settings = settings_from_flags(
+        ["r8", "--output_dir", _QUICKSTART_FOLDER, "--overwrite", "True", *context.args],
+        "hf-attn quickstart",
+    )
+    console = Console()
+    console.print("Training on R8: Reuters newswire texts of 8 topics ...")
+    run = run_training(settings)
+    print_run(console, run)
+    for text, prediction in zip(
+        _QUICKSTART_TEXTS, predict_texts(_QUICKSTART_TEXTS, run.model, run.tokenizer), strict=True
+    ):
+        console.print(f"{prediction.label:>10} {prediction.score:6.1%}  {text}", soft_wrap=True)
+    console.print(
+        f"\nThe model is in {run.output_dir}. What to type next:\n"
+        f"{_activation()}"
+        f'  hf-attn predict {run.output_dir} "the bank of england raised interest rates"\n'
+        f'  hf-attn explain {run.output_dir} "shipping of wheat stopped after the strike"\n'
+        f"  hf-attn evaluate {run.output_dir} r8\n"
+        "  hf-attn train YOUR.csv --output-dir YOUR-MODEL",
+        highlight=False,
+        markup=False,
+    )
+
+
+def _activation() -> str:
+    """Gives the line to type first where the command is not on the path."""
+    if shutil.which("hf-attn"):
+        return ""
+    return f"  . {Path(sys.prefix, 'bin', 'activate')}\n"
