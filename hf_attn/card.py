@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.constants import DEFAULT_REVISION
 from markupsafe import Markup
 from transformers import PreTrainedTokenizerBase
 
@@ -38,20 +39,21 @@ _LONGEST_IN_CODE = 60
 _UNKNOWN = {"license": None, "language": None}
 
 
-def render_card(folder: Path, repo_id: str | None = None) -> str:
+def render_card(folder: Path, repo_id: str | None = None, *, revision: str | None = None) -> str:
     """Gives the model card of a saved classifier, without any network.
 
     Args:
         folder: What `hf-attn train` wrote, or a classifier and tokenizer that were saved otherwise.
         repo_id: Id of the Hub repository that the card is for; None for the folder's name.
+        revision: Branch that it goes to; main without it.
 
     Raises:
         InputError: If the folder holds no classifier of this package, or its files are broken.
     """
     folder = Path(folder).resolve()
     model, tokenizer = load_classifier(str(folder))
-    counts = read_token_counts(str(folder))
-    return make_card(model, tokenizer, read_record(folder), counts, repo_id or folder.name)
+    counts, record = read_token_counts(str(folder)), read_record(folder)
+    return make_card(model, tokenizer, record, counts, repo_id or folder.name, revision=revision)
 
 
 def make_card(
@@ -60,6 +62,8 @@ def make_card(
     record: Mapping[str, Any] | None,
     token_counts: Mapping[str, int] | None,
     name: str,
+    *,
+    revision: str | None = None,
 ) -> str:
     """Gives the model card of a classifier.
 
@@ -69,13 +73,15 @@ def make_card(
         record: What `run.json` holds; None if there is none.
         token_counts: How often each token occurred in training, if that is known.
         name: Id of its repository, or the name of its folder.
+        revision: Branch of the repository; main without it.
     """
     lexicon = _lexicon(model, tokenizer, token_counts)
     card = render(
         "model_card.md",
         metadata=Markup(make_metadata(name, record)),
         name=name,
-        code=_code(model, record, name),
+        revision=revision or DEFAULT_REVISION,
+        code=_code(model, record, name, revision or DEFAULT_REVISION),
         record=record,
         **_of_model(model, tokenizer, lexicon),
         **_of_labels(model, record, lexicon),
@@ -158,7 +164,10 @@ def _of_training(record: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _code(
-    model: HfAttnForSequenceClassification, record: Mapping[str, Any] | None, name: str
+    model: HfAttnForSequenceClassification,
+    record: Mapping[str, Any] | None,
+    name: str,
+    revision: str,
 ) -> dict[str, Markup]:
     """Gives the parts of the code examples that depend on the model."""
     example = _example(record)
@@ -170,6 +179,7 @@ def _code(
         inputs = f"{inputs}, top_k=None"
     return {
         "name": python_string(name),
+        "revision": python_string(revision),
         "text": text,
         "input": Markup(inputs),
         "pair": Markup(f", {pair}" if is_pair else ""),

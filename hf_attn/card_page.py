@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -10,6 +11,13 @@ logger = logging.getLogger(__name__)
 CARD_FILE = "README.md"
 # By this line a card is told from a page that somebody wrote or changed.
 CARD_MARK = "<!-- Written by hf-attn. Delete this line to keep changes of yours. -->"
+
+_METADATA = re.compile(r"\A---\n.*?^---\n", re.DOTALL | re.MULTILINE)
+
+
+def is_own_page(text: str) -> bool:
+    """Says whether a page was written by somebody, and is more than the Hub's metadata."""
+    return CARD_MARK not in text and bool(_METADATA.sub("", text).strip())
 
 
 def keeps_page(folder: Path) -> bool:

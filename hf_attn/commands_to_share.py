@@ -28,7 +28,7 @@ def push(
     from .push_view import plan_of_push, report_of_push
 
     if dry_run:
-        typer.echo(plan_of_push(contents_of_push(folder, repository)))
+        typer.echo(plan_of_push(contents_of_push(folder, repository, revision=revision)))
         return
     result = push_folder(
         folder,
@@ -60,8 +60,11 @@ def card(
     repo_id: Annotated[
         str | None, typer.Option(help="Hub id to write it for; the folder's name without it.")
     ] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Branch that it goes to; main without it.")
+    ] = None,
 ) -> None:
     """Show the model card: what the README.md of the model's repository says."""
     from .card import render_card
 
-    typer.echo(render_card(folder, repo_id), nl=False)
+    typer.echo(render_card(folder, repo_id, revision=revision), nl=False)

@@ -12,6 +12,7 @@ from huggingface_hub import constants, get_token
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
+from .card_page import CARD_FILE, is_own_page
 from .errors import InputError
 from .hub_errors import (
     TOKENS_PAGE,
@@ -106,7 +107,9 @@ def push_folder(
     """
     _check_target(repo_id, revision, create_pr)
     token = _usable_token(token)
-    contents = contents_of_push(folder, repo_id, token=token, card=card, beside=beside)
+    contents = contents_of_push(
+        folder, repo_id, revision=revision, token=token, card=card, beside=beside
+    )
     repository = Repository(repo_id, revision or constants.DEFAULT_REVISION, token, sleep)
     push = _Push(repository, contents, message or _MESSAGE, create_pr)
     with _said_in_words(repository, push.what_was_published):
@@ -117,6 +120,7 @@ def contents_of_push(
     folder: str | Path,
     repo_id: str,
     *,
+    revision: str | None = None,
     token: str | None = None,
     card: str | None = None,
     beside: Mapping[str, Path] | None = None,
@@ -126,7 +130,7 @@ def contents_of_push(
     Raises:
         InputError: If the folder holds no whole model, or a file that would be sent a token.
     """
-    contents = contents_to_push(Path(folder), repo_id, card=card)
+    contents = contents_to_push(Path(folder), repo_id, revision=revision, card=card)
     contents += [Content.of(path, file.read_bytes()) for path, file in (beside or {}).items()]
     refuse_secrets(contents, token or get_token())
     return contents
@@ -180,6 +184,7 @@ class _Push:
         failure: Exception = RuntimeError()
         for attempt in range(ATTEMPTS):
             check_repository(self.repository.repo_id, head.ids, head.model_type, self.contents)
+            self.contents = self._contents_for(head)
             new = [content for content in self.contents if not head.holds([content])]
             outdated = outdated_files(head.ids, self.contents)
             if not new and not outdated:
@@ -203,6 +208,20 @@ class _Push:
             self.may_have_committed = False
             head = self._read_again(head)
         raise failure
+
+    def _contents_for(self, head: Head) -> Sequence[Content]:
+        """Gives what is sent to go on top of a commit: no card over a page that somebody wrote."""
+        card = next((one for one in self.contents if one.path == CARD_FILE), None)
+        if card is None or is_own_page(card.text) or head.holds([card]):
+            return self.contents
+        page = self.repository.page(head)
+        if page is None or not is_own_page(page):
+            return self.contents
+        self.repository.notes.append(
+            f"{CARD_FILE} was changed on the Hub and is kept. To replace it by the one of this "
+            "run, which `hf-attn card` shows, delete it there or put its last line back."
+        )
+        return [one for one in self.contents if one is not card]
 
     def what_was_published(self) -> str:
         """Says after an error whether the commit may be there."""

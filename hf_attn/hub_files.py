@@ -65,6 +65,12 @@ class Content:
             sha1.update(piece)
         return cls(path, source, size, sha256.hexdigest(), sha1.hexdigest())
 
+    @property
+    def text(self) -> str:
+        """What it holds, for a file of text."""
+        source = self.source if isinstance(self.source, bytes) else self.source.read_bytes()
+        return source.decode(errors="replace")
+
 
 def files_to_push(folder: Path) -> dict[str, Path]:
     """Gives what of a trained folder the Hub needs: path in the repository to local file.
@@ -92,13 +98,18 @@ def files_to_push(folder: Path) -> dict[str, Path]:
 
 
 def contents_to_push(
-    folder: Path, repo_id: str | None = None, *, card: str | None = None
+    folder: Path,
+    repo_id: str | None = None,
+    *,
+    revision: str | None = None,
+    card: str | None = None,
 ) -> list[Content]:
     """Gives what a push of the folder publishes, by path; reads files only.
 
     Args:
         folder: A folder that training wrote.
         repo_id: Where it goes, for the card.
+        revision: Branch that it goes to, for the card.
         card: Text of the card; without it a README.md that somebody wrote, or one made from the
             run.
 
@@ -122,7 +133,7 @@ def contents_to_push(
     if card is None and not is_adapter and not keeps_page(folder):
         from .card import render_card  # it needs torch
 
-        card = render_card(folder, repo_id)
+        card = render_card(folder, repo_id, revision=revision)
     if card is not None:
         sources[CARD_FILE] = card.encode()
     return [Content.of(name, source) for name, source in sorted(sources.items())]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 from huggingface_hub import (
@@ -17,6 +19,7 @@ from huggingface_hub import (
 )
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
+from .card_page import CARD_FILE
 from .errors import InputError
 from .hub_errors import in_short, is_passing, wait_before
 from .hub_files import Content
@@ -128,6 +131,19 @@ class Repository:
         }
         model_type = (info.config or {}).get("model_type")
         return Head(str(info.sha), bool(info.private), model_type, ids)
+
+    def page(self, head: Head) -> str | None:
+        """Gives the text of a commit's README.md, or None if it has none."""
+        if CARD_FILE not in head.ids:
+            return None
+        with tempfile.TemporaryDirectory(prefix="hf_attn-") as folder:
+            path = self._try(
+                "reading the page",
+                lambda: self._api.hf_hub_download(
+                    self.repo_id, CARD_FILE, revision=head.oid, local_dir=folder
+                ),
+            )
+            return Path(path).read_text(encoding="utf-8", errors="replace")
 
     def upload(self, contents: Sequence[Content], *, create_pr: bool) -> list[CommitOperationAdd]:
         """Sends large files ahead of the commit and gives what adds them all in it.

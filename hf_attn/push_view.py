@@ -16,8 +16,8 @@ def plan_of_push(contents: Sequence[Content]) -> str:
     total = sum(content.size for content in contents)
     lines += [f"{f'{len(contents)} files':<{width}}  {total:>13,} bytes", "Nothing was sent."]
     for content in contents:
-        if content.path == CARD_FILE and isinstance(content.source, bytes):
-            lines += ["", f"{CARD_FILE}:", "", content.source.decode(errors="replace").rstrip()]
+        if content.path == CARD_FILE:
+            lines += ["", f"{CARD_FILE}:", "", content.text.rstrip()]
     return "\n".join(lines)
 
 

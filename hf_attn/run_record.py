@@ -42,7 +42,7 @@ def make_record(
     model: HfAttnForSequenceClassification,
     data: datasets.DatasetDict,
     texts: Mapping[str, TokenizedTexts],
-    evaluations: Mapping[str, Evaluation],
+    evaluations: Mapping[str, Evaluation] | None,
     state: TrainerState,
     seconds: Mapping[str, float],
 ) -> dict[str, Any]:
@@ -53,16 +53,16 @@ def make_record(
         model: The trained classifier.
         data: Name of each split to its texts as they came, from which the example is taken.
         texts: Name of each split to its texts as the model reads them.
-        evaluations: Name of a split to the final model's scores on it.
+        evaluations: Name of a split to the final model's scores on it; None while training goes on.
         state: The trainer's, with the scores of each epoch.
         seconds: Wall time of the training loop ("train") and of everything ("total").
 
     Returns:
         data, example, sizes, settings, versions, device, threads, processes, seed, seconds, epochs,
-        best_epoch, metrics, baseline and classes, of what JSON can hold.
+        epoch, best_epoch, is_finished, metrics, baseline and classes, of what JSON can hold.
     """
     data_arguments, model_arguments, arguments = settings
-    epochs = _epochs(state)
+    scored = evaluations or {}
     return {
         "data": {
             "source": _publishable(data_arguments.dataset),
@@ -93,11 +93,13 @@ def make_record(
         "threads": torch.get_num_threads(),
         "seed": arguments.seed,
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
-        "epochs": epochs,
+        "epochs": _epochs(state),
+        "epoch": state.epoch,
         "best_epoch": _best_epoch(state),
-        "metrics": {name: result.scores for name, result in evaluations.items()},
-        "baseline": {name: result.baseline for name, result in evaluations.items()},
-        "classes": {name: result.classes for name, result in evaluations.items()},
+        "is_finished": evaluations is not None,
+        "metrics": {name: result.scores for name, result in scored.items()},
+        "baseline": {name: result.baseline for name, result in scored.items()},
+        "classes": {name: result.classes for name, result in scored.items()},
     }
 
 

@@ -16,6 +16,8 @@ from .checkpoints import drop_unfinished_checkpoints
 from .configuration_hf_attn import HfAttnConfig
 from .errors import InputError
 
+# Start of the name of a folder with what waits to be pushed; a killed run may leave one.
+PUSHING = ".pushing-"
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
@@ -140,6 +142,8 @@ def make_output_folder(folder: Path, *, keep_checkpoints: bool) -> None:
             f"{folder}: expected a folder that can be written to, got: {error}. Choose another "
             "--output-dir."
         ) from error
+    for leftover in folder.glob(f"{PUSHING}*"):
+        shutil.rmtree(leftover)
     if not keep_checkpoints:
         for checkpoint in folder.glob("checkpoint-*"):
             shutil.rmtree(checkpoint)

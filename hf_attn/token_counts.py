@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ def count_tokens(texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase) -> d
     )
 
 
-def write_token_counts(counts: dict[str, int], folder: Path) -> None:
+def write_token_counts(counts: Mapping[str, int], folder: Path) -> None:
     """Writes the counts into a folder, a token a line."""
     text = json.dumps(counts, indent=0, ensure_ascii=False)
     (folder / COUNTS_FILE).write_text(text + "\n", encoding="utf-8")

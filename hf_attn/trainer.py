@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-import json
 import logging
-import queue
 import shutil
 import tempfile
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, cast
 
 from torch.utils.data import Sampler
-from transformers import Trainer, TrainingArguments
-from transformers.trainer_utils import HubStrategy, SaveStrategy
+from transformers import PreTrainedTokenizerBase, Trainer, TrainerState, TrainingArguments
+from transformers.trainer_utils import HubStrategy, SaveStrategy, TrainOutput
 
 from .batching import LengthGroupedSampler, TokenizedTexts
-from .card import CARD_FILE, keeps_page, make_card, render_card
-from .hub import PushResult, files_to_push, open_repository, push_folder
+from .card import CARD_FILE, keeps_page, make_card
+from .hub import PushResult, open_repository, push_folder
+from .hub_checkpoints import copy_checkpoint
+from .hub_files import files_to_push
 from .mean_feature import mean_token_feature
+from .model_folder import RunFiles, write_model
 from .modeling_hf_attn import HfAttnForSequenceClassification
-from .saving import staged
+from .push_queue import FailedPush, PushQueue
+from .saving import PUSHING, staged
 
 logger = logging.getLogger(__name__)
-
-_STATE_FILE = "trainer_state.json"
-_ADAPTER_FILE, _BASE = "adapter_config.json", "base_model_name_or_path"
-# Saves that wait as copies on the disk; training waits while there are more.
-_MOST_WAITING = 4
 
 
 class HfAttnTrainer(Trainer):
@@ -44,13 +41,44 @@ class HfAttnTrainer(Trainer):
     step, but not to the same bits. LoRA is pushed merged, but for that folder.
 
     The access token is taken out of the arguments, as each checkpoint holds a copy of them.
+
+    Args:
+        args: As of `Trainer`.
+        describe: Gives what is known of the run so far, to be pushed with a save of it.
+        **options: As of `Trainer`.
     """
 
-    def __init__(self, *, args: TrainingArguments, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        args: TrainingArguments,
+        describe: Callable[[HfAttnForSequenceClassification, TrainerState], RunFiles] | None = None,
+        **options: Any,
+    ) -> None:
         args = copy.copy(args)  # the caller's may serve for another run
         self._token, args.hub_token = args.hub_token, None
-        self._pushes = _Pushes()
+        self._pushes = PushQueue()
+        self._describe = describe
         super().__init__(args=args, **options)
+
+    def train(self, *arguments: Any, wait_for_pushes: bool = True, **options: Any) -> TrainOutput:
+        """Trains as `Trainer` does, and logs which pushes failed, where the training fails too.
+
+        Args:
+            *arguments: As of `Trainer`.
+            wait_for_pushes: Whether to end only after them. Without it they go on, and
+                [`failed_pushes`] waits: no other process is to wait for what this one sends.
+            **options: As of `Trainer`.
+        """
+        try:
+            output = super().train(*arguments, **options)
+        except BaseException as error:
+            # Who interrupts a training does not want to wait for what it has queued.
+            self._tell_of_pushes(wait=isinstance(error, Exception))
+            raise
+        if wait_for_pushes:
+            self._tell_of_pushes(wait=True)
+        return output
 
     def trained_classifier(self) -> HfAttnForSequenceClassification:
         """Gives the classifier in evaluation mode, LoRA merged into its weights."""
@@ -86,7 +114,7 @@ class HfAttnTrainer(Trainer):
         private: bool | None = None,
         **card: Any,
     ) -> PushResult | None:
-        """Saves the model in the output folder and pushes that folder.
+        """Saves the model in the output folder and pushes it, with a page that somebody wrote.
 
         Args:
             commit_message: Title of the commit.
@@ -108,10 +136,16 @@ class HfAttnTrainer(Trainer):
             self.init_hf_repo(token, private)
         if not self.is_world_process_zero():
             return None
-        with staged(self._output_folder) as folder:
-            self._copy_of_model().save_pretrained(folder)
-            cast(Any, self.processing_class).save_pretrained(folder)
-        pushed = self._push(self._output_folder, str(commit_message), revision=revision)
+        revision = revision or self.args.hub_revision
+        with self._copying() as copied:
+            card_text = self._write_save(_model_in(copied), revision)
+            with staged(self._output_folder) as saved:
+                shutil.copytree(_model_in(copied), saved, dirs_exist_ok=True)
+            if keeps_page(self._output_folder):
+                card_text = (self._output_folder / CARD_FILE).read_text(encoding="utf-8")
+            pushed = self._push(
+                copied, self._output_folder, str(commit_message), revision, card=card_text
+            )
         return pushed.result() if blocking else None
 
     def push_output_folder(self) -> PushResult:
@@ -120,44 +154,68 @@ class HfAttnTrainer(Trainer):
         Raises:
             InputError: If it could not be pushed.
         """
-        return self._push(self._output_folder, "End of training").result()
+        folder = self._output_folder
+        with self._copying() as copied:
+            for name, file in files_to_push(folder).items():
+                shutil.copyfile(file, _model_in(copied) / name)
+            pushed = self._push(copied, folder, "End of training", self.args.hub_revision)
+        return pushed.result()
 
-    def failed_pushes(self) -> dict[str, BaseException]:
-        """Waits for all pushes and gives those that failed: title of the commit to the error."""
-        return self._pushes.failures()
+    def failed_pushes(self) -> list[FailedPush]:
+        """Waits for all pushes and gives those that failed."""
+        return self._pushes.failed()
 
     def create_model_card(self, *_card: Any, **_more: Any) -> None:
         """Writes the card that is made from the record of the run, but over no other page."""
         if self.is_world_process_zero() and not keeps_page(self._output_folder):
-            card = render_card(self._output_folder, self.hub_model_id)
-            (self._output_folder / CARD_FILE).write_text(card, encoding="utf-8")
+            model = self._copy_of_model()
+            name = str(self.hub_model_id or self._output_folder.resolve().name)
+            with staged(self._output_folder) as folder:
+                card = self._card(model, self._known_of(model), name, self.args.hub_revision)
+                (folder / CARD_FILE).write_text(card, encoding="utf-8")
 
     @property
     def _output_folder(self) -> Path:
         return Path(str(self.args.output_dir))
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        """Pushes what was just saved, in the background."""
+        """Pushes what was just saved, in the background; the training goes on if it cannot be."""
         if not self.is_world_process_zero() or self.args.hub_strategy == HubStrategy.END:
             return
-        model, tokenizer = self._copy_of_model(), cast(Any, self.processing_class)
-        with tempfile.TemporaryDirectory(prefix="hf_attn-") as folder:
-            model.save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
-            self._push(
-                Path(folder),
-                self._title_of_save(),
-                card=make_card(model, tokenizer, None, None, str(self.hub_model_id)),
-                checkpoint=Path(checkpoint_folder),
-            )
+        title, checkpoint = self._title_of_save(), Path(checkpoint_folder)
+        revision = self.args.hub_revision
+        try:
+            with self._copying() as copied:
+                card = self._write_save(_model_in(copied), revision)
+                place = self._place_of(checkpoint)
+                if place is not None:
+                    copy_checkpoint(checkpoint, Path(copied.name, "beside"))
+                self._push(copied, checkpoint, title, revision, card=card, place=place)
+        except Exception as error:  # a full disk, say, on which the checkpoint itself had space
+            self._pushes.refuse(title, checkpoint, error)
 
     def _finish_current_push(self) -> None:
-        """Waits for the pushes at the end of the training, and says which of them failed."""
-        for title, error in self.failed_pushes().items():
+        """Does nothing: [`train`] and [`failed_pushes`] wait for the pushes."""
+
+    def _tell_of_pushes(self, *, wait: bool) -> None:
+        for failed in self._pushes.failed(wait=wait):
             logger.error(
-                "%s: %r is not on the Hub: %s To push the output folder: hf-attn push %s %s",
-                self.hub_model_id, title, error, self._output_folder, self.hub_model_id,
+                "%s: %r is not on the Hub: %s To push it: hf-attn push %s %s",
+                self.hub_model_id, failed.title, failed.error, failed.folder, self.hub_model_id,
             )  # fmt: skip
+        unfinished = self._pushes.unfinished()
+        if unfinished:
+            logger.error(
+                "%s: not sent yet, and perhaps not on the Hub: %s.",
+                self.hub_model_id, ", ".join(unfinished),
+            )  # fmt: skip
+
+    def _write_save(self, folder: Path, revision: str | None) -> str:
+        """Writes the classifier as it is now into a folder, and gives its card."""
+        model, tokenizer = self._copy_of_model(), self._tokenizer
+        known = self._known_of(model)
+        write_model(folder, model, tokenizer, known)
+        return self._card(model, known, str(self.hub_model_id), revision)
 
     def _copy_of_model(self) -> HfAttnForSequenceClassification:
         """Gives the classifier as it is now, with its reference, apart from the training."""
@@ -165,81 +223,78 @@ class HfAttnTrainer(Trainer):
         model.set_reference(mean_token_feature(model, cast(TokenizedTexts, self.train_dataset)))
         return model
 
+    def _known_of(self, model: HfAttnForSequenceClassification) -> RunFiles:
+        return RunFiles() if self._describe is None else self._describe(model, self.state)
+
+    def _card(
+        self,
+        model: HfAttnForSequenceClassification,
+        known: RunFiles,
+        name: str,
+        revision: str | None,
+    ) -> str:
+        return make_card(
+            model, self._tokenizer, known.record, known.token_counts, name, revision=revision
+        )
+
+    @property
+    def _tokenizer(self) -> PreTrainedTokenizerBase:
+        return cast(PreTrainedTokenizerBase, self.processing_class)
+
     def _title_of_save(self) -> str:
         if self.args.save_strategy == SaveStrategy.STEPS:
             return f"Training in progress, step {self.state.global_step}"
         return f"Training in progress, epoch {self.state.epoch:g}"
 
+    @contextlib.contextmanager
+    def _copying(self) -> Iterator[tempfile.TemporaryDirectory[str]]:
+        """Gives a folder for what is pushed, on the disk of the saves; gone after an error."""
+        self._output_folder.mkdir(parents=True, exist_ok=True)
+        copied = tempfile.TemporaryDirectory(
+            prefix=PUSHING, dir=self._output_folder, ignore_cleanup_errors=True
+        )
+        try:
+            _model_in(copied).mkdir()
+            yield copied
+        except BaseException:
+            copied.cleanup()
+            raise
+
     def _push(
         self,
-        folder: Path,
+        copied: tempfile.TemporaryDirectory[str],
+        saved_in: Path,
         title: str,
+        revision: str | None,
         *,
-        revision: str | None = None,
         card: str | None = None,
-        checkpoint: Path | None = None,
+        place: str | None = None,
     ) -> Future[PushResult]:
-        """Pushes the folder's files as they are now, when the pushes before are done."""
+        """Pushes what was copied, when the pushes before are done, and removes the copy."""
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
-        copied = tempfile.TemporaryDirectory(prefix="hf_attn-", ignore_cleanup_errors=True)
-        model, beside = Path(copied.name, "model"), Path(copied.name, "beside")
-        _copy_files(folder, model)
-        place = self._place_of(checkpoint)
-        if checkpoint is not None and place is not None:
-            _copy_checkpoint(checkpoint, beside)
+        beside = Path(copied.name, "beside").glob("*")
 
         def push() -> PushResult:
             with copied:
                 return push_folder(
-                    model,
+                    _model_in(copied),
                     str(self.hub_model_id),
                     private=self.args.hub_private_repo,
-                    revision=revision or self.args.hub_revision,
+                    revision=revision,
                     message=title,
                     token=self._token,
                     card=card,
-                    beside={f"{place}/{path.name}": path for path in beside.glob("*")},
+                    beside={f"{place}/{path.name}": path for path in beside},
                 )
 
-        return self._pushes.add(title, push)
+        return self._pushes.add(title, saved_in, push)
 
-    def _place_of(self, checkpoint: Path | None) -> str | None:
+    def _place_of(self, checkpoint: Path) -> str | None:
         """Gives the folder of the repository that a checkpoint is wanted in."""
-        if checkpoint is None or self.args.hub_strategy == HubStrategy.EVERY_SAVE:
+        if self.args.hub_strategy == HubStrategy.EVERY_SAVE:
             return None
         last_only = self.args.hub_strategy == HubStrategy.CHECKPOINT
         return "last-checkpoint" if last_only else checkpoint.name
-
-
-class _Pushes:
-    """Pushes that are made one after the other in the background; only so many wait."""
-
-    def __init__(self) -> None:
-        self._waiting: queue.Queue[tuple[Future[PushResult], Callable[[], PushResult]]]
-        self._waiting = queue.Queue(_MOST_WAITING)
-        self._futures: list[tuple[str, Future[PushResult]]] = []
-
-    def add(self, title: str, push: Callable[[], PushResult]) -> Future[PushResult]:
-        """Queues a push."""
-        if not self._futures:  # not kept alive by a push: an interrupted run ends at once
-            threading.Thread(target=self._work, daemon=True).start()
-        future: Future[PushResult] = Future()
-        self._futures.append((title, future))
-        self._waiting.put((future, push))
-        return future
-
-    def failures(self) -> dict[str, BaseException]:
-        """Waits for all, and gives the title and the error of each that failed."""
-        failed = ((title, future.exception()) for title, future in self._futures)
-        return {title: error for title, error in failed if error is not None}
-
-    def _work(self) -> None:
-        while True:
-            future, push = self._waiting.get()
-            try:
-                future.set_result(push())
-            except BaseException as error:  # told by the future, whatever a client's core raises
-                future.set_exception(error)
 
 
 def prepare_repository(
@@ -270,28 +325,5 @@ def _merged(model: Any) -> HfAttnForSequenceClassification:
     return cast(HfAttnForSequenceClassification, model.eval())
 
 
-def _copy_files(folder: Path, target: Path) -> None:
-    """Copies what of a folder can be pushed."""
-    target.mkdir()
-    for name, file in files_to_push(folder).items():
-        shutil.copyfile(file, target / name)
-
-
-def _copy_checkpoint(checkpoint: Path, target: Path) -> None:
-    """Copies what a run can go on from, but for the folders that it names on this machine."""
-    _copy_files(checkpoint, target)
-    (target / CARD_FILE).unlink(missing_ok=True)  # the one of PEFT, which names the base's folder
-    shutil.copyfile(checkpoint / _STATE_FILE, target / _STATE_FILE)
-    _keep_last_name(target / _STATE_FILE, "best_model_checkpoint")
-    if (target / _ADAPTER_FILE).exists():
-        _keep_last_name(target / _ADAPTER_FILE, _BASE)
-
-
-def _keep_last_name(file: Path, field: str) -> None:
-    """Replaces a path in a JSON file by its last name, but for the id of a Hub repository."""
-    content = json.loads(file.read_text(encoding="utf-8"))
-    path = content.get(field)
-    is_id = field == _BASE and path is not None and path.count("/") == 1 and not Path(path).exists()
-    if path is not None and not is_id:
-        content[field] = Path(path).name
-    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+def _model_in(copied: tempfile.TemporaryDirectory[str]) -> Path:
+    return Path(copied.name, "model")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +18,7 @@ from transformers import (
     EvalPrediction,
     PreTrainedTokenizerBase,
     TrainerCallback,
+    TrainerState,
     set_seed,
 )
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
@@ -35,17 +36,18 @@ from .card import CARD_FILE, keeps_page, make_card
 from .checkpoints import check_same_model, checkpoint_to_resume
 from .data import label_names, load_text_dataset, take_fraction
 from .errors import InputError
-from .evaluation import evaluate_texts
+from .evaluation import Evaluation, evaluate_texts
 from .loading import load_label_names
 from .mean_feature import mean_token_feature
 from .metrics import score_logits
+from .model_folder import RunFiles, write_model
 from .modeling_hf_attn import HfAttnForSequenceClassification
 from .problem_types import MULTI, REGRESSION, SINGLE, ProblemType
 from .progress import LineProgress
-from .run_record import make_record, write_record
+from .run_record import make_record
 from .saving import check_output_folder, make_output_folder, staged, writing_to
 from .starting_point import add_lora, build_starting_point
-from .token_counts import count_tokens, write_token_counts
+from .token_counts import count_tokens
 from .trainer import HfAttnTrainer, prepare_repository
 
 # The default length of a run: passes over a large data set, steps on a small one.
@@ -71,6 +73,36 @@ class TrainingRun:
     tokenizer: PreTrainedTokenizerBase
     record: dict[str, Any]
     output_dir: Path
+
+
+@dataclass
+class _RunSoFar:
+    """What a run started with and when, for the record of any moment of it."""
+
+    settings: Settings
+    data: datasets.DatasetDict
+    texts: dict[str, TokenizedTexts]
+    token_counts: dict[str, int]
+    started: float
+    train_started: float = math.nan
+    train_ended: float | None = None
+
+    def files(
+        self,
+        model: HfAttnForSequenceClassification,
+        state: TrainerState,
+        evaluations: Mapping[str, Evaluation] | None = None,
+    ) -> RunFiles:
+        """Gives record and token counts; without evaluations the run is not at its end."""
+        now = time.perf_counter()
+        seconds = {
+            "train": (self.train_ended or now) - self.train_started,
+            "total": now - self.started,
+        }
+        record = make_record(
+            self.settings, model, self.data, self.texts, evaluations, state, seconds
+        )
+        return RunFiles(record, self.token_counts)
 
 
 class PushError(InputError):
@@ -133,11 +165,14 @@ def run_training(settings: Settings, callbacks: Sequence[TrainerCallback] = ()) 
         check_same_model(resume, model.config)
     with arguments.main_process_first(desc="making the output folder"):
         make_output_folder(output_dir, keep_checkpoints=resume is not None)
-    trainer = _build_trainer(model, tokenizer, texts, settings, callbacks)
-    train_started = time.perf_counter()
+    run_so_far = _RunSoFar(settings, data, texts, count_tokens(texts["train"], tokenizer), started)
+    trainer = _build_trainer(model, tokenizer, run_so_far, callbacks)
+    run_so_far.train_started = time.perf_counter()
     with writing_to(output_dir):
-        trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
-    train_seconds = time.perf_counter() - train_started
+        trainer.train(
+            resume_from_checkpoint=None if resume is None else str(resume), wait_for_pushes=False
+        )
+    run_so_far.train_ended = time.perf_counter()
 
     model = trainer.trained_classifier()
     model.set_reference(mean_token_feature(model, texts["train"]))
@@ -151,20 +186,16 @@ def run_training(settings: Settings, callbacks: Sequence[TrainerCallback] = ()) 
         for name in ("validation", "test")
         if name in texts
     }
-    seconds = {"train": train_seconds, "total": time.perf_counter() - started}
-    record = make_record(settings, model, data, texts, evaluations, trainer.state, seconds)
+    files = run_so_far.files(model, trainer.state, evaluations)
     if trainer.is_world_process_zero():
         with writing_to(output_dir), staged(output_dir) as folder:
-            model.save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
-            write_record(record, folder)
-            counts = count_tokens(texts["train"], tokenizer)
-            write_token_counts(counts, folder)
+            write_model(folder, model, tokenizer, files)
             if arguments.overwrite or not keeps_page(output_dir):
-                card = make_card(model, tokenizer, record, counts, output_dir.resolve().name)
+                name = output_dir.resolve().name
+                card = make_card(model, tokenizer, files.record, files.token_counts, name)
                 (folder / CARD_FILE).write_text(card, encoding="utf-8")
-    run = TrainingRun(model, tokenizer, record, output_dir)
-    trainer.accelerator.wait_for_everyone()  # but not for the push, which may take long
+    run = TrainingRun(model, tokenizer, dict(files.record or {}), output_dir)
+    trainer.accelerator.wait_for_everyone()  # but not for the pushes, which may take long
     if arguments.push_to_hub and trainer.is_world_process_zero():
         _push(trainer, run)
     return run
@@ -185,11 +216,13 @@ def _push(trainer: HfAttnTrainer, run: TrainingRun) -> None:
         ) from error
     failed = trainer.failed_pushes()
     if failed:
+        titles = ", ".join(push.title for push in failed)
+        again = [push.folder for push in failed if push.folder.is_dir()]
+        command = ["hf-attn", "push", *map(str, again[:1]), str(trainer.hub_model_id)]
         raise PushError(
             f"The trained model is in {run.output_dir} and on the Hub, but of the saves before it "
-            f"are not: {', '.join(failed)}. The first error: {next(iter(failed.values()))} To push "
-            f"one that is still there: hf-attn push {run.output_dir}/checkpoint-STEP "
-            f"{trainer.hub_model_id} --revision NAME",
+            f"are not: {titles}. The first error: {failed[0].error}"
+            + (f" To push one: {shlex.join(command)} --revision NAME" if again else ""),
             run,
         )
 
@@ -197,11 +230,11 @@ def _push(trainer: HfAttnTrainer, run: TrainingRun) -> None:
 def _build_trainer(
     model: HfAttnForSequenceClassification,
     tokenizer: PreTrainedTokenizerBase,
-    texts: dict[str, TokenizedTexts],
-    settings: Settings,
+    run: _RunSoFar,
     callbacks: Sequence[TrainerCallback],
 ) -> HfAttnTrainer:
-    _, model_arguments, arguments = settings
+    _, model_arguments, arguments = run.settings
+    texts = run.texts
     task = cast(ProblemType, model.config.problem_type)
 
     def compute_metrics(predicted: EvalPrediction) -> dict[str, float]:
@@ -223,6 +256,7 @@ def _build_trainer(
             processing_class=tokenizer,
             compute_metrics=compute_metrics,
             callbacks=list(callbacks),
+            describe=run.files,
         )
     except (ImportError, RuntimeError) as error:  # a package that --report_to or --optim needs
         raise InputError(str(error)) from error

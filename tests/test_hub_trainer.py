@@ -11,7 +11,8 @@ from trained import TINY, keyword_data, keyword_texts
 from transformers import TrainingArguments
 
 from hf_attn import train
-from hf_attn.trainer import HfAttnTrainer, _copy_checkpoint
+from hf_attn.hub_checkpoints import copy_checkpoint
+from hf_attn.trainer import HfAttnTrainer
 
 STRATEGIES = ["end", "every_save", "checkpoint", "all_checkpoints"]
 MODEL = {
@@ -32,7 +33,7 @@ TRAIN = """
     from hf_attn.trainer import HfAttnTrainer
 
     folder = Path(sys.argv[1])
-    options = TINY | {"token_dropout": 0.3, "save_total_limit": None}
+    options = TINY | {"token_dropout": 0.3, "save_total_limit": None, "license": "mit"}
     train(keyword_data(), folder / "unpushed", **options)
     for strategy in sys.argv[2:]:
         train(
@@ -61,6 +62,7 @@ TRAIN = """
         processing_class=run.tokenizer,
     )
     trainer.train()
+    (folder / "by-hand" / "run.json").write_text('{"of": "another run"}')
     print(json.dumps(trainer.push_to_hub(finetuned_from="x").files))
 """
 
@@ -89,8 +91,7 @@ def test_each_push_of_a_training_is_one_commit_with_a_whole_model(hub, folder, s
     expected = [*(titles if strategy != "end" else []), "End of training"]
     assert [commit["title"] for commit in made] == expected
     for commit in made:
-        whole = TRAINED if commit["title"] == "End of training" else MODEL
-        assert {path for path in held(hub, commit) if "/" not in path} == whole
+        assert {path for path in held(hub, commit) if "/" not in path} == TRAINED
     assert hub.repos["model", f"alice/{strategy}"]["private"]
 
 
@@ -100,6 +101,23 @@ def test_each_commit_holds_the_weights_of_its_own_step(hub, folder, strategy):
     for commit, step in zip(saves, (4, 8, 12), strict=True):
         saved = (folder / strategy / f"checkpoint-{step}" / "model.safetensors").read_bytes()
         assert weights(held(hub, commit)["model.safetensors"]) == weights(saved)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES[1:])
+def test_each_commit_says_what_is_known_of_the_run_at_its_save(hub, folder, strategy):
+    *saves, last = commits(hub, f"alice/{strategy}").values()
+    finished = json.loads(held(hub, last)["run.json"])
+    assert finished["is_finished"]
+    for number, commit in enumerate(saves, start=1):
+        files = held(hub, commit)
+        record, card = json.loads(files["run.json"]), files["README.md"].decode()
+        assert record["epochs"] == finished["epochs"][:number]
+        assert record["settings"] == finished["settings"]
+        assert (record["is_finished"], record["metrics"]) == (False, {})
+        assert f"The weights are those after epoch {number} of 3, while training goes on." in card
+        assert "license: mit" in card
+        assert files["token_counts.json"] == held(hub, last)["token_counts.json"]
+    assert "while training goes on" not in held(hub, last)["README.md"].decode()
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -186,7 +204,8 @@ def test_lora_is_pushed_merged(hub, folder):
     assert [commit["title"] for commit in made] == [
         "Training in progress, step 4", "Training in progress, step 8", "End of training",
     ]  # fmt: skip
-    assert {path for path in held(hub, made[0]) if "/" not in path} == MODEL
+    assert {path for path in held(hub, made[0]) if "/" not in path} == TRAINED
+    assert 'revision="try"' in held(hub, made[0])["README.md"].decode()
     assert commits(hub, "acme/lora") == {}
 
 
@@ -200,7 +219,7 @@ def test_checkpoint_of_an_adapter_names_no_folder_of_this_machine(tmp_path, on_t
     (saved / "README.md").write_text(f"---\nbase_model: {base}\n---\n")
     state = {"best_model_checkpoint": str(saved), "global_step": 4}
     (saved / "trainer_state.json").write_text(json.dumps(state))
-    _copy_checkpoint(saved, copied)
+    copy_checkpoint(saved, copied)
     texts = {path.name: path.read_text() for path in copied.glob("*.json")}
     assert not (copied / "README.md").exists()
     named = json.loads(texts["adapter_config.json"])["base_model_name_or_path"]
