@@ -276,7 +276,7 @@ class HfAttnTrainer(Trainer):
 
         def push() -> PushResult:
             with copied:
-                return push_folder(
+                result = push_folder(
                     _model_in(copied),
                     str(self.hub_model_id),
                     private=self.args.hub_private_repo,
@@ -286,6 +286,9 @@ class HfAttnTrainer(Trainer):
                     card=card,
                     beside={f"{place}/{path.name}": path for path in beside},
                 )
+            for note in result.notes:
+                logger.warning("%s, %r: %s", result.repo_id, title, note)
+            return result
 
         return self._pushes.add(title, saved_in, push)
 

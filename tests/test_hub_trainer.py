@@ -4,10 +4,10 @@ import json
 
 import pytest
 import torch
-from hub_clients import commits, held, run_client, run_command
+from hub_clients import commits, held, run_client
 from models import small_classifier
 from safetensors.torch import load, save_file
-from trained import TINY, keyword_data, keyword_texts
+from trained import TINY, keyword_data
 from transformers import TrainingArguments
 
 from hf_attn import train
@@ -257,109 +257,3 @@ def test_no_token_and_no_pickle_is_pushed_or_saved(hub, folder):
     stored = [path for part in (hub.root, folder) for path in part.rglob("*") if path.is_file()]
     assert stored
     assert [path for path in stored if TOKEN.encode() in path.read_bytes()] == []
-
-
-# What goes wrong
-
-
-@pytest.fixture
-def texts(tmp_path):
-    rows = keyword_texts(120)
-    lines = [
-        json.dumps({"text": text, "label": label})
-        for text, label in zip(rows["text"], rows["label"], strict=True)
-    ]
-    (tmp_path / "train.jsonl").write_text("\n".join(lines) + "\n")
-    return tmp_path / "train.jsonl"
-
-
-SMALL = ["--hidden-size", "8", "--head-dim", "4", "--num-train-epochs", "2", "--push-to-hub"]
-
-
-def test_failed_push_is_reported_with_what_to_type_and_the_model_is_kept(hub, texts, tmp_path):
-    hub.fault("POST .*/alice/refused/commit/", status=403, times=-1)
-    arguments = ["--hub-model-id", "alice/refused", "--hub-token", TOKEN, *SMALL]
-    done = run_command(
-        hub, tmp_path / "home", "train", texts, "--output-dir", tmp_path / "m", *arguments,
-        token=None,
-    )  # fmt: skip
-    hub.faults.clear()
-    assert done.returncode == 2
-    assert "Trained on" in done.stdout
-    *_, last = done.stderr.splitlines()
-    assert f"error: The model is trained and saved in {tmp_path / 'm'}, but it is not" in last
-    retry = f"hf-attn push {tmp_path / 'm'} alice/refused"
-    assert last.endswith(f"To try again: {retry}")
-    assert "Traceback" not in done.stderr
-    assert TOKEN not in done.stdout + done.stderr
-    again = run_command(hub, tmp_path / "home", *retry.split()[1:])
-    assert again.returncode == 0, again.stderr
-    (commit,) = commits(hub, "alice/refused").values()
-    assert held(hub, commit).keys() == TRAINED
-
-
-def test_push_that_failed_on_the_way_is_reported_though_the_last_one_went_well(
-    hub, texts, tmp_path
-):
-    hub.fault("POST .*/alice/lossy/commit/", status=403, times=1)
-    arguments = ["--hub-model-id", "alice/lossy", *SMALL]
-    done = run_command(
-        hub, tmp_path / "home", "train", texts, "--output-dir", tmp_path / "m", *arguments
-    )
-    assert done.returncode == 2
-    assert "on the Hub, but of the saves before it are not: Training in progress, epoch 1." in (
-        done.stderr
-    )
-    titles = [commit["title"] for commit in commits(hub, "alice/lossy").values()]
-    assert titles == ["Training in progress, epoch 2", "End of training"]
-
-
-def test_what_would_be_refused_is_said_before_anything_is_read(hub, tmp_path):
-    asked = [
-        (None, "alice/x", {}, "expected an access token, found none"),
-        ("wrong", "alice/x", {}, "the token is not valid"),
-        ("hf_alice_read", "alice/x", {}, "expected a token with write access"),
-        (TOKEN, "bob/x", {}, "which starts with alice/ or acme/"),
-        (TOKEN, "a b/x", {}, "expected a repository as user/name, got 'a b/x'"),
-        (TOKEN, "alice/x", {"hub_revision": "0" * 40}, "expected a branch, got the commit"),
-        (TOKEN, "alice/there", {"hub_private_repo": True}, "expected a private repository"),
-    ]
-    printed = run_client(
-        hub,
-        tmp_path / "home",
-        """
-        import json, os, sys
-        from huggingface_hub import create_repo
-        from hf_attn import InputError, train
-        create_repo("alice/there", token="hf_alice_write")
-        for token, name, options, _ in json.loads(sys.argv[1]):
-            os.environ |= {"HF_TOKEN": token or ""}
-            try:
-                train("none.csv", sys.argv[2], push_to_hub=True, hub_model_id=name, **options)
-            except InputError as error:
-                print(error)
-        """,
-        json.dumps(asked),
-        tmp_path / "m",
-        token=None,
-    )
-    lines = printed.splitlines()
-    assert len(lines) == len(asked)
-    for line, (token, _, _, message) in zip(lines, asked, strict=True):
-        assert message in line
-        assert not token or token not in line
-    assert not (tmp_path / "m").exists()
-    assert ("model", "bob/x") not in hub.repos
-
-
-@pytest.mark.slow
-def test_hub_that_has_trouble_all_the_time_ends_in_an_error(hub, texts, tmp_path):
-    hub.fault("POST .*/alice/broken/commit/", status=500, times=-1)
-    arguments = ["--hub-model-id", "alice/broken", "--hub-strategy", "end", *SMALL]
-    done = run_command(
-        hub, tmp_path / "home", "train", texts, "--output-dir", tmp_path / "m", *arguments
-    )
-    hub.faults.clear()
-    assert done.returncode == 2
-    assert f"To try again: hf-attn push {tmp_path / 'm'} alice/broken" in done.stderr
-    assert commits(hub, "alice/broken") == {}
