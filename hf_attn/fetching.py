@@ -19,14 +19,18 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from .card_page import CARD_FILE, keeps_page
 from .errors import InputError
 from .hub_errors import in_short, is_passing, refuse_broken_token
-from .saving import staged
+from .hub_files import check_place, outdated_files
+from .saving import model_type_in, staged
 
 logger = logging.getLogger(__name__)
 
 # Folders hold checkpoints of the training; pickles could run code when they are opened.
 _UNWANTED = ["*/*", "*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt", ".gitattributes"]
+# Written beside a model by the training of an older one; it is pickled and may hold a token.
+_OLD_SETTINGS = "training_args.bin"
 _WAITS = (1, 2, 4, 8)  # seconds before each further attempt
 _LOG_IN = "Log in with `hf auth login` or set HF_TOKEN"
 
@@ -60,6 +64,10 @@ def fetch_model(repo_id: str, *, revision: str | None = None) -> Path:
 def pull(repo_id: str, folder: Path, *, revision: str | None = None) -> list[Path]:
     """Copies a model of the Hub into a folder: all its files, or none.
 
+    What the folder has of another model, and could be mixed up with this one, is removed: weights,
+    code, parts of a tokenizer, an adapter, the records of a training and a card that was made from
+    them. All other files are kept.
+
     Args:
         repo_id: As user/name.
         folder: Where to; made if missing. Files of the same name are replaced.
@@ -69,14 +77,43 @@ def pull(repo_id: str, folder: Path, *, revision: str | None = None) -> list[Pat
         The files that were written.
 
     Raises:
-        InputError: As [`fetch_model`] does.
+        InputError: As [`fetch_model`] does; if the folder cannot be written to, or holds a model of
+            another type, or a whole one where an adapter comes.
     """
     source = fetch_model(repo_id, revision=revision)
     names = _listed(repo_id, source)
-    with staged(folder) as staging:
-        for name in names:
-            shutil.copyfile(source / name, staging / name)
+    outdated = _outdated(folder, source, names)
+    try:
+        with staged(folder) as staging:
+            for name in names:
+                shutil.copyfile(source / name, staging / name)
+            # Before the new files move in: a folder without weights is an error, a mixture is not.
+            for name in outdated:
+                (folder / name).unlink()
+    except OSError as error:
+        raise InputError(
+            f"{folder}: could not be written: {error}. Free space on the disk or choose another "
+            f"folder, and run the same command again: {repo_id} is in the cache."
+        ) from error
+    if outdated:
+        logger.warning("%s: removed as parts of an older model: %s", folder, ", ".join(outdated))
     return [folder / name for name in names]
+
+
+def _outdated(folder: Path, source: Path, new: list[str]) -> list[str]:
+    """Gives what of an older model in the folder the new one would be mixed up with.
+
+    Raises:
+        InputError: If the folder holds a model of another type, which would be lost.
+    """
+    if not folder.is_dir():
+        return []
+    held = [path.name for path in folder.iterdir() if path.is_file()]
+    check_place(folder, held, model_type_in(folder), new, model_type_in(source))
+    outdated = {*outdated_files(held, new), *({_OLD_SETTINGS} & set(held))}
+    if CARD_FILE in held and CARD_FILE not in new and not keeps_page(folder):
+        outdated.add(CARD_FILE)
+    return sorted(outdated)
 
 
 def _listed(repo_id: str, source: Path) -> list[str]:

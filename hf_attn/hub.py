@@ -23,7 +23,7 @@ from .hub_errors import (
 )
 from .hub_files import (
     Content,
-    check_repository,
+    check_place,
     contents_to_push,
     outdated_files,
     refuse_secrets,
@@ -178,10 +178,11 @@ class _Push:
         _check_private(self.repository.repo_id, head, private)
         known_pulls = self.repository.pull_numbers() if self.create_pr else set()
         failure: Exception = RuntimeError()
+        paths = [content.path for content in self.contents]
         for attempt in range(ATTEMPTS):
-            check_repository(self.repository.repo_id, head.ids, head.model_type, self.contents)
+            check_place(self.repository.repo_id, head.ids, head.model_type, paths)
             new = [content for content in self.contents if not head.holds([content])]
-            outdated = outdated_files(head.ids, self.contents)
+            outdated = outdated_files(head.ids, paths)
             if not new and not outdated:
                 return self._result(head.oid)
             additions = self.repository.upload(new, create_pr=self.create_pr)

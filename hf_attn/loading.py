@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 from .configuration_hf_attn import HfAttnConfig
 from .errors import InputError
 from .fetching import fetch_model
+from .hub_errors import without_secrets
 from .hub_files import check_weights
 from .modeling_hf_attn import HfAttnForSequenceClassification
 
@@ -131,7 +132,8 @@ def _read(what: str, folder: Path, load: Callable[..., Any], **options: Any) -> 
         return load(folder, **options)
     # A broken file raises errors of many kinds, in tokenizers a bare Exception.
     except Exception as error:
+        said = without_secrets(str(error))
         raise InputError(
-            f"{folder}: the {what} cannot be loaded: {error} Check the files, or take them from "
+            f"{folder}: the {what} cannot be loaded: {said} Check the files, or take them from "
             "another copy."
         ) from error

@@ -134,7 +134,11 @@ def test_adapter_goes_alone_and_names_its_base(folder):
     adapter.write_text(json.dumps({"base_model_name_or_path": "alice/base"}))
     sent = contents(folder)
     assert {"adapter_model.safetensors", "adapter_config.json", "README.md"} < sent.keys()
-    assert not [name for name in sent if name.endswith(".py")]
+    # The model's code is in the base's repository, the tokenizer's must lie beside the tokenizer.
+    assert [name for name in sent if name.endswith(".py")] == ["tokenization_hf_attn.py"]
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink()
+    assert not [name for name in contents(folder) if name.endswith(".py")]
     change_json(adapter, base_model_name_or_path=str(folder))
     with pytest.raises(InputError, match="to be the Hub id of the model that the adapter belongs"):
         contents_to_push(folder)
@@ -168,10 +172,10 @@ def test_error_in_short_leaves_signatures_out():
 
 def test_records_of_an_older_model_do_not_stay_beside_a_new_one(folder):
     there = ["README.md", "config.json", "run.json", "token_counts.json", "all_results.json"]
-    assert outdated_files(there, contents_to_push(folder, "alice/x")) == ["all_results.json"]
+    assert outdated_files(there, contents(folder)) == ["all_results.json"]
     (folder / "run.json").unlink()
     (folder / "token_counts.json").unlink()
-    without = contents_to_push(folder, "alice/x")
+    without = contents(folder)
     assert outdated_files(there, without) == ["all_results.json", "run.json", "token_counts.json"]
 
 
