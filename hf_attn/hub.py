@@ -23,6 +23,7 @@ from .hub_errors import (
 )
 from .hub_files import (
     Content,
+    base_of_adapter,
     check_place,
     contents_to_push,
     outdated_files,
@@ -47,6 +48,7 @@ class PushResult:
         deleted: Paths of weights that the commit removed as they belong to an older model.
         num_bytes: Size of the changed files.
         notes: What went wrong on the way and was mended, in the order of happening.
+        base: Of an adapter, the id of the model that it changes.
     """
 
     repo_id: str
@@ -57,6 +59,7 @@ class PushResult:
     deleted: tuple[str, ...] = ()
     num_bytes: int = 0
     notes: tuple[str, ...] = ()
+    base: str | None = None
 
     @property
     def changed(self) -> bool:
@@ -253,6 +256,7 @@ class _Push:
             deleted=tuple(outdated),
             num_bytes=sum(content.size for content in new),
             notes=tuple(self.repository.notes),
+            base=base_of_adapter(self.contents),
         )
 
 

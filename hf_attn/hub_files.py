@@ -132,6 +132,14 @@ def contents_to_push(
     return [Content.of(name, source) for name, source in sorted(sources.items())]
 
 
+def base_of_adapter(contents: Iterable[Content]) -> str | None:
+    """Gives the id of the model that a pushed adapter changes; None for a whole model."""
+    for content in contents:
+        if content.path == _ADAPTER[1] and isinstance(content.source, bytes):
+            return str(json.loads(content.source)["base_model_name_or_path"])
+    return None
+
+
 def refuse_secrets(contents: Iterable[Content], token: str | None) -> None:
     """Refuses contents that hold an access token of the Hub.
 

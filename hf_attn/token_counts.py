@@ -12,6 +12,7 @@ from transformers.utils.hub import cached_file
 
 from .batching import TokenizedTexts
 from .errors import InputError
+from .hub_errors import without_secrets
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,8 @@ def read_token_counts(name_or_path: str, *, revision: str | None = None) -> dict
             _raise_exceptions_for_missing_entries=False,
         )
     except OSError as error:  # no connection, say
-        logger.warning("the token counts of %s cannot be read: %s", name_or_path, error)
+        said = without_secrets(str(error))
+        logger.warning("the token counts of %s cannot be read: %s", name_or_path, said)
         return None
     if path is None:
         return None
