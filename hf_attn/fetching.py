@@ -7,6 +7,7 @@ import shutil
 import time
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import cast
 
 from huggingface_hub import constants, get_cached_repo_tree, get_token, snapshot_download
 from huggingface_hub.errors import (
@@ -56,7 +57,8 @@ def fetch_model(repo_id: str, *, revision: str | None = None) -> Path:
         except Exception as error:  # of the Hub, the connection, the cache or Xet
             if wait is None or not _is_passing(error):
                 raise InputError(_explanation(repo_id, revision, error)) from error
-            logger.warning("%s: broke off, goes on in %d s: %s", repo_id, wait, in_short(error))
+            said = in_short(_met(error))
+            logger.warning("%s: broke off, goes on in %d s: %s", repo_id, wait, said)
             time.sleep(wait)
     raise AssertionError  # the last attempt gives or raises
 
@@ -132,9 +134,15 @@ def _listed(repo_id: str, source: Path) -> list[str]:
 
 def _is_passing(error: Exception) -> bool:
     """Says whether trying again may help: not where the Hub could not be reached at all."""
-    if isinstance(error, LocalEntryNotFoundError):
-        return isinstance(error.__cause__, HfHubHTTPError) and is_passing(error.__cause__)
-    return is_passing(error)
+    met = _met(error)
+    return is_passing(met) and (met is error or isinstance(met, HfHubHTTPError))
+
+
+def _met(error: Exception) -> Exception:
+    """Gives the error that the client met, where it says only that a file is not in the cache."""
+    cause = error.__cause__
+    found = isinstance(error, LocalEntryNotFoundError) and isinstance(cause, Exception)
+    return cast(Exception, cause) if found else error
 
 
 def _explanation(repo_id: str, revision: str | None, error: Exception) -> str:
@@ -154,8 +162,9 @@ def _explanation(repo_id: str, revision: str | None, error: Exception) -> str:
         return f"{repo_id}: the Hub does not know the token that was sent. {_LOG_IN}."
     if isinstance(error, HFValidationError):
         return f"Expected a folder or a Hub id such as user/name, got {repo_id!r}."
+    said = in_short(_met(error)).rstrip(".")
     return (
         f"{repo_id}: cannot be fetched, and not all its files are in the cache "
-        f"{constants.HF_HUB_CACHE}: {in_short(error)}. What has arrived is kept: try again with a "
-        "connection and space on the disk, or give a folder."
+        f"{constants.HF_HUB_CACHE}: {said}. What has arrived is kept: try again with a connection "
+        "and space on the disk, or give a folder."
     )

@@ -77,6 +77,12 @@ LOAD = """
 """
 
 
+@pytest.fixture(params=["xet", "lfs"])
+def transfer(request):
+    """Variables of a process that gets weights by Xet, and of one that does not."""
+    return {} if request.param == "xet" else {"HF_HUB_DISABLE_XET": "1"}
+
+
 @pytest.fixture(scope="module")
 def shared(hub, tmp_path_factory):
     """A file with what the models on the Hub answered before they were pushed."""
@@ -100,17 +106,26 @@ def trained(hub, trained_folder, tmp_path_factory):
     return trained_folder
 
 
+def came_by_xet(hub):
+    """Says whether weights were asked for by Xet and not as whole files, nor the other way."""
+    ways = {request["path"].split("/")[1] for request in hub.log if request["origin"] == "cdn"}
+    return {"xorb": True, "s3": False}[(ways & {"xorb", "s3"}).pop()]
+
+
 @pytest.mark.parametrize("package", ["with", "without"])
-def test_auto_classes_and_pipeline_load_from_the_hub(package, hub, shared, tmp_path):
+def test_auto_classes_and_pipeline_load_from_the_hub(package, hub, shared, tmp_path, transfer):
     without = package == "without"
     code = LOAD.format(
         imports="" if without else "import hf_attn",
         trust="{'trust_remote_code': True}" if without else "{}",
     )
     pin = list(commits(hub, "alice/classifier", "refs/tags/v1"))[-1]
+    hub.log.clear()
     printed = run_client(
-        hub, tmp_path, code, json.dumps(TEXTS), shared, pin, token=None, without_package=without
-    )
+        hub, tmp_path, code, json.dumps(TEXTS), shared, pin,
+        token=None, without_package=without, **transfer,
+    )  # fmt: skip
+    assert came_by_xet(hub) == (not transfer)
     assert printed.split() == ["transformers_modules" if without else "hf_attn"]
 
 
@@ -151,23 +166,29 @@ def test_what_may_not_be_read_is_said_in_words(hub, shared, tmp_path):
         assert not token or token not in line
 
 
-def test_model_without_the_package_is_saved_unchanged_for_three_generations(hub, trained, tmp_path):
+def test_model_without_the_package_is_saved_unchanged_for_three_generations(
+    hub, trained, tmp_path, transfer
+):
+    owner = "acme" if transfer else "alice"
     run_client(
         hub,
         tmp_path,
         """
+        import sys
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
         for auto in (AutoModelForSequenceClassification, AutoTokenizer):
             source = "alice/trained"
             for generation in (1, 2, 3):
                 part = auto.from_pretrained(source, trust_remote_code=True)
-                source = f"alice/generation-{generation}"
+                source = f"{sys.argv[1]}/generation-{generation}"
                 part.push_to_hub(source)
         """,
+        owner,
         without_package=True,
+        **transfer,
     )
     generations = [
-        held(hub, list(commits(hub, f"alice/generation-{generation}").values())[-1])
+        held(hub, list(commits(hub, f"{owner}/generation-{generation}").values())[-1])
         for generation in (1, 2, 3)
     ]
     first, second, third = generations
@@ -180,11 +201,15 @@ def test_model_without_the_package_is_saved_unchanged_for_three_generations(hub,
 # Cut off
 
 
-def test_cut_download_goes_on_by_itself(hub, trained, tmp_path):
+def test_cut_download_goes_on_by_itself(hub, trained, tmp_path, transfer):
+    hub.log.clear()
     hub.fault("GET .*/resolve/.*config.json", "drop", after_bytes=0)
     hub.fault("GET .*/revision/main", status=503)
-    done = run_command(hub, tmp_path / "home", "pull", "alice/trained", tmp_path / "m", token=None)
+    done = run_command(
+        hub, tmp_path / "home", "pull", "alice/trained", tmp_path / "m", token=None, **transfer
+    )
     assert done.returncode == 0, done.stderr
+    assert came_by_xet(hub) == (not transfer)
     assert not [fault for fault in hub.faults if not fault["hits"]]
     files = {path.name: path.read_bytes() for path in (tmp_path / "m").iterdir()}
     (commit,) = commits(hub, "alice/trained").values()

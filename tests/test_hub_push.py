@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -11,12 +10,10 @@ import time
 
 import numpy as np
 import pytest
-from pusher import PAGE, Pusher, page
-from safetensors.numpy import save_file
+from pusher import PAGE, Pusher, copy_model, page
 
 from hf_attn.hub_files import contents_to_push
 
-WEIGHT_BYTES = 300_000
 # What a push asks of the Hub, in its order; an upload goes one way or the other.
 STEPS = {
     "read": "GET .*/revision/",
@@ -57,14 +54,6 @@ def repo_id(request):
 def folder(trained_folder, tmp_path, request):
     """A trained folder whose weights no other test has sent."""
     return copy_model(trained_folder, tmp_path / "model", request.node.name)
-
-
-def copy_model(source, target, name):
-    shutil.copytree(source, target)
-    values = np.random.default_rng(list(name.encode())).bytes(WEIGHT_BYTES)
-    (target / "README.md").write_text(PAGE)
-    save_file({"weight": np.frombuffer(values, np.uint8)}, target / "model.safetensors")
-    return target
 
 
 def commits(hub, repo_id, ref="refs/heads/main"):

@@ -2,8 +2,12 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+
+import numpy as np
+from safetensors.numpy import save_file
 
 # The client's own waits between its attempts are cut short; hf_xet's are not.
 _CHILD = """
@@ -49,6 +53,16 @@ def page(title):
 
 
 PAGE = page("A model")
+_WEIGHT_BYTES = 300_000
+
+
+def copy_model(source, target, name):
+    """Copies a trained folder, with a page of somebody's and weights that only this name has."""
+    shutil.copytree(source, target)
+    values = np.random.default_rng(list(name.encode())).bytes(_WEIGHT_BYTES)
+    (target / "README.md").write_text(PAGE)
+    save_file({"weight": np.frombuffer(values, np.uint8)}, target / "model.safetensors")
+    return target
 
 
 class Pusher:
