@@ -21,6 +21,7 @@ TOKENS_PAGE = "https://huggingface.co/settings/tokens"
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TIMEOUT, _STALE, _TOO_MANY = 401, 403, 404, 408, 412, 429
 _SERVER_ERRORS = range(500, 600)
 _LONGEST_WAIT = 60.0
+_STORAGE_REFUSES = "the Hub's storage of large files refuses"
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 # What gives access: name and password in an address, its query, which may be a signature, a token.
 _SECRETS = (
@@ -28,7 +29,7 @@ _SECRETS = (
     (re.compile(r"(\w://[^\s?'\"]*)\?[^\s'\")>]*"), r"\1"),
     (re.compile(r"(?<=\S)\?[\w.%-]+=[^\s'\")>]*"), ""),
     (re.compile(r"\b(Bearer|Basic) [^\s'\"]+"), r"\1 <token>"),
-    (re.compile(r"\bhf_(?:[a-z]+_)?[A-Za-z0-9.=-]{20,}"), "<token>"),
+    (re.compile(r"\bhf_(?:[A-Za-z0-9]{20,}|(?:oauth|jwt)_[\w.=-]{20,})"), "<token>"),
 )
 
 
@@ -123,6 +124,8 @@ def what_to_do(error: Exception, repo_id: str, branch: str) -> str | None:
             f"the client cannot write to its cache: {in_short(error)}. Free space in "
             f"{constants.HF_HOME}, or set HF_HOME to a folder on another disk."
         )
+    if _is_of_the_storage(error):
+        return f"{_STORAGE_REFUSES}: {in_short(error)}. Run the same command again later."
     if _is_of_the_network(error):
         address = without_secrets(constants.ENDPOINT)
         return (
@@ -148,10 +151,12 @@ def _about_status(error: HfHubHTTPError, repo_id: str) -> str:
         _STALE: "others commit to it all the time. Run the same command again later, or push to "
         "a branch of your own: --revision NAME.",
     }
-    if status in known:
-        return known[status]
     if status in _SERVER_ERRORS:
         return f"the Hub has trouble: {in_short(error)}. Run the same command again later."
+    if _is_of_the_storage(error):
+        return f"{_STORAGE_REFUSES}: {in_short(error)}. Run the same command again later."
+    if status in known:
+        return known[status]
     return f"the Hub refuses: {in_short(error)}."
 
 
@@ -165,6 +170,13 @@ def _is_of_the_network(error: Exception) -> bool:
     if isinstance(error, OfflineModeIsEnabled):
         return False
     return isinstance(error, httpx2.TransportError | ConnectionError | TimeoutError)
+
+
+def _is_of_the_storage(error: Exception) -> bool:
+    """Says whether the server that the Hub names for large files refused, and not the Hub."""
+    if isinstance(error, HfHubHTTPError):
+        return not str(error.response.url).startswith(constants.ENDPOINT)
+    return _is_of_the_network(error) and "HTTP status" in str(error)  # as hf_xet says it
 
 
 def _cause(error: Exception) -> Exception:

@@ -186,6 +186,7 @@ SIGNED = [
     ("no answer of https://me:abc@mirror/api", "no answer of https://mirror/api"),
     ("sent Authorization: Bearer abc", "sent Authorization: Bearer <token>"),
     (f"hf_attn and hf_xet of hf_{'a1B2' * 8}.", "hf_attn and hf_xet of <token>."),
+    (f"hf_oauth_{'e_1-' * 8}, says the Hub", "<token>, says the Hub"),
     ("Which? https://hub/x: none?", "Which? https://hub/x: none?"),
 ]
 

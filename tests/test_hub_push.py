@@ -116,7 +116,9 @@ def test_second_push_of_the_same_files_sends_nothing(hub, pusher, folder, repo_i
     second = pusher.push(folder, repo_id)
     assert second["files"] == []
     assert second["oid"] == first["oid"]
-    assert [request["method"] for request in hub.log if request["bytes_in"]] == []
+    wait_for_request(hub, "/revision/")
+    # No byte goes over the wire: all that is asked is what the branch holds.
+    assert [(one["method"], one["bytes_in"]) for one in hub.log] == [("GET", 0)]
     assert len(commits(hub, repo_id)) == 1
 
 
@@ -256,6 +258,18 @@ def test_upload_that_never_succeeds_publishes_nothing(hub, pusher, folder, repo_
     assert commits(hub, repo_id) == []
     hub.faults.clear()
     assert_published(hub, repo_id, folder, pusher.push(folder, repo_id))
+
+
+def test_storage_that_refuses_is_not_taken_for_the_token_or_the_connection(
+    hub, pusher, folder, repo_id
+):
+    hub.fault(STEPS["upload"], "status", times=-1, status=403)
+    answer = pusher.push(folder, repo_id)
+    assert "the Hub's storage of large files refuses: " in answer["error"]
+    assert "403" in answer["error"]
+    assert answer["error"].endswith("Run the same command again later. Nothing was published.")
+    assert "sig=" not in answer["error"] + pusher.log.read_text()
+    assert commits(hub, repo_id) == []
 
 
 def test_hub_that_is_gone_after_a_lost_answer_leaves_the_commit_unknown(
