@@ -224,8 +224,14 @@ def test_fault_that_passes_is_survived(hub, pull, repo_id, tmp_path, step, fault
 
 
 # hf_xet goes on for minutes.
-@pytest.mark.parametrize("puller", ["lfs"], indirect=True)
-@pytest.mark.parametrize("step", STEPS)
+SLOW = pytest.param("xet", "weights", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(
+    ("puller", "step"),
+    [*(("lfs", step) for step in STEPS), *(("xet", step) for step in [*STEPS][:-1]), SLOW],
+    indirect=["puller"],
+)
 @pytest.mark.parametrize("status", [503, 500])
 def test_fault_that_stays_is_an_error_and_writes_nothing(
     hub, pull, repo_id, tmp_path, step, status
@@ -239,6 +245,13 @@ def test_fault_that_stays_is_an_error_and_writes_nothing(
     assert "What has arrived is kept: try again" in answer["error"]
     assert contents(tmp_path / "model") == {"model.safetensors": b"an older one"}
     hub.faults.clear()
+    assert_pulled(hub, repo_id, tmp_path / "model", pull())
+
+
+def test_hub_in_trouble_is_not_needed_where_the_cache_is_warm(hub, pull, repo_id, tmp_path):
+    assert "error" not in pull()
+    shutil.rmtree(tmp_path / "model")
+    hub.fault(".*", "status", times=-1, status=503)
     assert_pulled(hub, repo_id, tmp_path / "model", pull())
 
 
