@@ -162,7 +162,9 @@ def _explanation(repo_id: str, revision: str | None, error: Exception) -> str:
         return f"{repo_id}: the Hub does not know the token that was sent. {_LOG_IN}."
     if isinstance(error, HFValidationError):
         return f"Expected a folder or a Hub id such as user/name, got {repo_id!r}."
-    said = in_short(_met(error)).rstrip(".")
+    said, met = in_short(error).rstrip("."), _met(error)
+    if met is not error:  # of the two the first may name the missing files
+        said = f"{said} ({in_short(met).rstrip('.')})"
     return (
         f"{repo_id}: cannot be fetched, and not all its files are in the cache "
         f"{constants.HF_HUB_CACHE}: {said}. What has arrived is kept: try again with a connection "
