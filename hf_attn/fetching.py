@@ -36,7 +36,7 @@ _WAITS = (1, 2, 4, 8)  # seconds before each further attempt
 _LOG_IN = "Log in with `hf auth login` or set HF_TOKEN"
 
 
-def fetch_model(repo_id: str, *, revision: str | None = None) -> Path:
+def fetch_model(repo_id: str, *, revision: str | None = None, only: str | None = None) -> Path:
     """Gives the folder in the cache with a model of the Hub, all its files from one commit.
 
     What the cache has is not fetched again, a file that was cut is gone on with, and where the Hub
@@ -45,6 +45,7 @@ def fetch_model(repo_id: str, *, revision: str | None = None) -> Path:
     Args:
         repo_id: As user/name.
         revision: Branch, tag or commit; the main branch without it.
+        only: Name of the one file that is needed.
 
     Raises:
         InputError: If there is no such model or revision, if it may not be read, or if files are
@@ -53,7 +54,10 @@ def fetch_model(repo_id: str, *, revision: str | None = None) -> Path:
     refuse_broken_token(get_token())
     for wait in (*_WAITS, None):
         try:
-            return Path(snapshot_download(repo_id, revision=revision, ignore_patterns=_UNWANTED))
+            found = snapshot_download(
+                repo_id, revision=revision, allow_patterns=only, ignore_patterns=_UNWANTED
+            )
+            return Path(found)
         except Exception as error:  # of the Hub, the connection, the cache or Xet
             if wait is None or not _is_passing(error):
                 raise InputError(_explanation(repo_id, revision, error)) from error
