@@ -32,6 +32,7 @@ _INTERRUPTED = 130
 _HOW_TO_GO_ON = {
     "train": " To go on, add --resume-from-checkpoint True to the same command.",
     "push": " Run the same command again: a commit holds all files, and is made only once.",
+    "pull": " Run the same command again: what has arrived is kept.",
 }
 
 

@@ -7,6 +7,7 @@ import shutil
 import time
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import cast
 
 from huggingface_hub import constants, get_cached_repo_tree, get_token, snapshot_download
 from huggingface_hub.errors import (
@@ -19,19 +20,23 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from .card_page import CARD_FILE, keeps_page
 from .errors import InputError
 from .hub_errors import in_short, is_passing, refuse_broken_token
-from .saving import staged
+from .hub_files import check_place, outdated_files
+from .saving import model_type_in, staged
 
 logger = logging.getLogger(__name__)
 
 # Folders hold checkpoints of the training; pickles could run code when they are opened.
 _UNWANTED = ["*/*", "*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt", ".gitattributes"]
+# Written beside a model by the training of an older one; it is pickled and may hold a token.
+_OLD_SETTINGS = "training_args.bin"
 _WAITS = (1, 2, 4, 8)  # seconds before each further attempt
 _LOG_IN = "Log in with `hf auth login` or set HF_TOKEN"
 
 
-def fetch_model(repo_id: str, *, revision: str | None = None) -> Path:
+def fetch_model(repo_id: str, *, revision: str | None = None, only: str | None = None) -> Path:
     """Gives the folder in the cache with a model of the Hub, all its files from one commit.
 
     What the cache has is not fetched again, a file that was cut is gone on with, and where the Hub
@@ -40,6 +45,7 @@ def fetch_model(repo_id: str, *, revision: str | None = None) -> Path:
     Args:
         repo_id: As user/name.
         revision: Branch, tag or commit; the main branch without it.
+        only: Name of the one file that is needed.
 
     Raises:
         InputError: If there is no such model or revision, if it may not be read, or if files are
@@ -48,17 +54,25 @@ def fetch_model(repo_id: str, *, revision: str | None = None) -> Path:
     refuse_broken_token(get_token())
     for wait in (*_WAITS, None):
         try:
-            return Path(snapshot_download(repo_id, revision=revision, ignore_patterns=_UNWANTED))
+            found = snapshot_download(
+                repo_id, revision=revision, allow_patterns=only, ignore_patterns=_UNWANTED
+            )
+            return Path(found)
         except Exception as error:  # of the Hub, the connection, the cache or Xet
             if wait is None or not _is_passing(error):
                 raise InputError(_explanation(repo_id, revision, error)) from error
-            logger.warning("%s: broke off, goes on in %d s: %s", repo_id, wait, in_short(error))
+            said = in_short(_met(error))
+            logger.warning("%s: broke off, goes on in %d s: %s", repo_id, wait, said)
             time.sleep(wait)
     raise AssertionError  # the last attempt gives or raises
 
 
 def pull(repo_id: str, folder: Path, *, revision: str | None = None) -> list[Path]:
     """Copies a model of the Hub into a folder: all its files, or none.
+
+    What the folder has of another model, and could be mixed up with this one, is removed: weights,
+    code, parts of a tokenizer, an adapter, the records of a training and a card that was made from
+    them. All other files are kept.
 
     Args:
         repo_id: As user/name.
@@ -69,14 +83,43 @@ def pull(repo_id: str, folder: Path, *, revision: str | None = None) -> list[Pat
         The files that were written.
 
     Raises:
-        InputError: As [`fetch_model`] does.
+        InputError: As [`fetch_model`] does; if the folder cannot be written to, or holds a model of
+            another type, or a whole one where an adapter comes.
     """
     source = fetch_model(repo_id, revision=revision)
     names = _listed(repo_id, source)
-    with staged(folder) as staging:
-        for name in names:
-            shutil.copyfile(source / name, staging / name)
+    outdated = _outdated(folder, source, names)
+    try:
+        with staged(folder) as staging:
+            for name in names:
+                shutil.copyfile(source / name, staging / name)
+            # Before the new files move in: a folder without weights is an error, a mixture is not.
+            for name in outdated:
+                (folder / name).unlink()
+    except OSError as error:
+        raise InputError(
+            f"{folder}: could not be written: {error}. Free space on the disk or choose another "
+            f"folder, and run the same command again: {repo_id} is in the cache."
+        ) from error
+    if outdated:
+        logger.warning("%s: removed as parts of an older model: %s", folder, ", ".join(outdated))
     return [folder / name for name in names]
+
+
+def _outdated(folder: Path, source: Path, new: list[str]) -> list[str]:
+    """Gives what of an older model in the folder the new one would be mixed up with.
+
+    Raises:
+        InputError: If the folder holds a model of another type, which would be lost.
+    """
+    if not folder.is_dir():
+        return []
+    held = [path.name for path in folder.iterdir() if path.is_file()]
+    check_place(folder, held, model_type_in(folder), new, model_type_in(source))
+    outdated = {*outdated_files(held, new), *({_OLD_SETTINGS} & set(held))}
+    if CARD_FILE in held and CARD_FILE not in new and not keeps_page(folder):
+        outdated.add(CARD_FILE)
+    return sorted(outdated)
 
 
 def _listed(repo_id: str, source: Path) -> list[str]:
@@ -95,9 +138,15 @@ def _listed(repo_id: str, source: Path) -> list[str]:
 
 def _is_passing(error: Exception) -> bool:
     """Says whether trying again may help: not where the Hub could not be reached at all."""
-    if isinstance(error, LocalEntryNotFoundError):
-        return isinstance(error.__cause__, HfHubHTTPError) and is_passing(error.__cause__)
-    return is_passing(error)
+    met = _met(error)
+    return is_passing(met) and (met is error or isinstance(met, HfHubHTTPError))
+
+
+def _met(error: Exception) -> Exception:
+    """Gives the error that the client met, where it says only that a file is not in the cache."""
+    cause = error.__cause__
+    found = isinstance(error, LocalEntryNotFoundError) and isinstance(cause, Exception)
+    return cast(Exception, cause) if found else error
 
 
 def _explanation(repo_id: str, revision: str | None, error: Exception) -> str:
@@ -117,8 +166,11 @@ def _explanation(repo_id: str, revision: str | None, error: Exception) -> str:
         return f"{repo_id}: the Hub does not know the token that was sent. {_LOG_IN}."
     if isinstance(error, HFValidationError):
         return f"Expected a folder or a Hub id such as user/name, got {repo_id!r}."
+    said, met = in_short(error).rstrip("."), _met(error)
+    if met is not error:  # of the two the first may name the missing files
+        said = f"{said} ({in_short(met).rstrip('.')})"
     return (
         f"{repo_id}: cannot be fetched, and not all its files are in the cache "
-        f"{constants.HF_HUB_CACHE}: {in_short(error)}. What has arrived is kept: try again with a "
-        "connection and space on the disk, or give a folder."
+        f"{constants.HF_HUB_CACHE}: {said}. What has arrived is kept: try again with a connection "
+        "and space on the disk, or give a folder."
     )

@@ -24,7 +24,8 @@ from .hub_errors import (
 )
 from .hub_files import (
     Content,
-    check_repository,
+    base_of_adapter,
+    check_place,
     contents_to_push,
     outdated_files,
     refuse_secrets,
@@ -48,6 +49,7 @@ class PushResult:
         deleted: Paths of weights that the commit removed as they belong to an older model.
         num_bytes: Size of the changed files.
         notes: What went wrong on the way and was mended, in the order of happening.
+        base: Of an adapter, the id of the model that it changes.
     """
 
     repo_id: str
@@ -58,6 +60,7 @@ class PushResult:
     deleted: tuple[str, ...] = ()
     num_bytes: int = 0
     notes: tuple[str, ...] = ()
+    base: str | None = None
 
     @property
     def changed(self) -> bool:
@@ -182,11 +185,12 @@ class _Push:
         _check_private(self.repository.repo_id, head, private)
         known_pulls = self.repository.pull_numbers() if self.create_pr else set()
         failure: Exception = RuntimeError()
+        paths = [content.path for content in self.contents]
         for attempt in range(ATTEMPTS):
-            check_repository(self.repository.repo_id, head.ids, head.model_type, self.contents)
+            check_place(self.repository.repo_id, head.ids, head.model_type, paths)
             self.contents = self._contents_for(head)
             new = [content for content in self.contents if not head.holds([content])]
-            outdated = outdated_files(head.ids, self.contents)
+            outdated = outdated_files(head.ids, paths)
             if not new and not outdated:
                 return self._result(head.oid)
             additions = self.repository.upload(new, create_pr=self.create_pr)
@@ -271,6 +275,7 @@ class _Push:
             deleted=tuple(outdated),
             num_bytes=sum(content.size for content in new),
             notes=tuple(self.repository.notes),
+            base=base_of_adapter(self.contents),
         )
 
 

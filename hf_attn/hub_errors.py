@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import re
 
 import httpx2
-from huggingface_hub import constants
+from huggingface_hub import constants, get_token
 from huggingface_hub.errors import (
     HfHubHTTPError,
     OfflineModeIsEnabled,
@@ -20,7 +21,16 @@ TOKENS_PAGE = "https://huggingface.co/settings/tokens"
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TIMEOUT, _STALE, _TOO_MANY = 401, 403, 404, 408, 412, 429
 _SERVER_ERRORS = range(500, 600)
 _LONGEST_WAIT = 60.0
+_STORAGE_REFUSES = "the Hub's storage of large files refuses"
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+# What gives access: name and password in an address, its query, which may be a signature, a token.
+_SECRETS = (
+    (re.compile(r"(\w://)[^\s/@'\"]+@"), r"\1"),
+    (re.compile(r"(\w://[^\s?'\"]*)\?[^\s'\")>]*"), r"\1"),
+    (re.compile(r"(?<=\S)\?[\w.%-]+=[^\s'\")>]*"), ""),
+    (re.compile(r"\b(Bearer|Basic) [^\s'\"]+"), r"\1 <token>"),
+    (re.compile(r"\bhf_(?:[A-Za-z0-9]{20,}|(?:oauth|jwt)_[\w.=-]{20,})"), "<token>"),
+)
 
 
 def is_passing(error: Exception) -> bool:
@@ -66,13 +76,32 @@ def wait_before(attempt: int, error: Exception) -> float:
 
 
 def in_short(error: Exception) -> str:
-    """Gives the gist of an error for a message, without addresses that hold signatures."""
+    """Gives the gist of an error for a message, without what gives access."""
     error = _cause(error)
     if isinstance(error, HfHubHTTPError):
-        said = " ".join((error.server_message or "").split())
+        said = without_secrets(" ".join((error.server_message or "").split()))
         return f"HTTP {error.response.status_code}" + (f" ({said})" if said else "")
-    said = re.sub(r"(https?://[^\s?]+)\?[^\s'\")]*", r"\1", str(error))
-    return f"{type(error).__name__}: {' '.join(said.split())}"
+    return f"{type(error).__name__}: {without_secrets(' '.join(str(error).split()))}"
+
+
+def without_secrets(text: str) -> str:
+    """Gives a text of the client without tokens, and addresses in it without their queries."""
+    token = get_token()
+    text = text.replace(token, "<token>") if token else text
+    for secret, shown in _SECRETS:
+        text = secret.sub(shown, text)
+    return text
+
+
+class _WithoutSecrets(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = without_secrets(record.getMessage()), None
+        return True
+
+
+# The client warns of each address that failed, signed or not, and the command's user reads that.
+for _name in ("huggingface_hub.utils._http", "huggingface_hub.file_download"):
+    logging.getLogger(_name).addFilter(_WithoutSecrets())
 
 
 def what_to_do(error: Exception, repo_id: str, branch: str) -> str | None:
@@ -95,10 +124,13 @@ def what_to_do(error: Exception, repo_id: str, branch: str) -> str | None:
             f"the client cannot write to its cache: {in_short(error)}. Free space in "
             f"{constants.HF_HOME}, or set HF_HOME to a folder on another disk."
         )
+    if _is_of_the_storage(error):
+        return f"{_STORAGE_REFUSES}: {in_short(error)}. Run the same command again later."
     if _is_of_the_network(error):
+        address = without_secrets(constants.ENDPOINT)
         return (
-            f"{constants.ENDPOINT} does not answer: {in_short(error)}. Check the connection and "
-            "run the same command again."
+            f"{address} does not answer: {in_short(error)}. Check the connection and run the same "
+            "command again."
         )
     if isinstance(error, ValueError | RuntimeError):
         return f"{in_short(error)}."
@@ -119,10 +151,12 @@ def _about_status(error: HfHubHTTPError, repo_id: str) -> str:
         _STALE: "others commit to it all the time. Run the same command again later, or push to "
         "a branch of your own: --revision NAME.",
     }
-    if status in known:
-        return known[status]
     if status in _SERVER_ERRORS:
         return f"the Hub has trouble: {in_short(error)}. Run the same command again later."
+    if _is_of_the_storage(error):
+        return f"{_STORAGE_REFUSES}: {in_short(error)}. Run the same command again later."
+    if status in known:
+        return known[status]
     return f"the Hub refuses: {in_short(error)}."
 
 
@@ -136,6 +170,13 @@ def _is_of_the_network(error: Exception) -> bool:
     if isinstance(error, OfflineModeIsEnabled):
         return False
     return isinstance(error, httpx2.TransportError | ConnectionError | TimeoutError)
+
+
+def _is_of_the_storage(error: Exception) -> bool:
+    """Says whether the server that the Hub names for large files refused, and not the Hub."""
+    if isinstance(error, HfHubHTTPError):
+        return not str(error.response.url).startswith(constants.ENDPOINT)
+    return _is_of_the_network(error) and "HTTP status" in str(error)  # as hf_xet says it
 
 
 def _cause(error: Exception) -> Exception:

@@ -23,7 +23,12 @@ _RECORDS = ("run.json", "token_counts.json", "all_results.json")
 _OPTIONAL = (CARD_FILE, *_RECORDS)
 _ADAPTER = ("adapter_model.safetensors", "adapter_config.json")
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
-_OLD_WEIGHTS = re.compile(r"(model|adapter_model)(-\d+-of-\d+)?\.safetensors|" + re.escape(_INDEX))
+_OLD_WEIGHTS = re.compile(
+    r"(model|adapter_model)(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json"
+    r"|(pytorch_model|adapter_model)(-\d+-of-\d+)?\.bin|pytorch_model\.bin\.index\.json"
+)
+# transformers adds what they say to a tokenizer.json beside them; it does not write them any more.
+_OLD_TOKENIZER = ("special_tokens_map.json", "added_tokens.json")
 # A base model in a page that PEFT wrote, by a path: absolute, of a drive, or from here.
 _LOCAL_BASE = re.compile(r"base_model(?:: *|:adapter:)[\"']?(?:/|\.|~|[A-Za-z]:[\\/])")
 # What these are must be readable without importing transformers, which takes seconds.
@@ -92,8 +97,7 @@ def files_to_push(folder: Path) -> dict[str, Path]:
     files = {name: folder / name for name in needed}
     _check_files(folder, files)
     files |= {name: folder / name for name in (*_TOKENIZER, *_OPTIONAL) if (folder / name).exists()}
-    if not is_adapter:
-        files |= {name: _code_file(folder, name) for name in _code_names(folder)}
+    files |= {name: _code_file(folder, name) for name in _code_names(folder, is_adapter)}
     return dict(sorted(files.items()))
 
 
@@ -139,6 +143,14 @@ def contents_to_push(
     return [Content.of(name, source) for name, source in sorted(sources.items())]
 
 
+def base_of_adapter(contents: Iterable[Content]) -> str | None:
+    """Gives the id of the model that a pushed adapter changes; None for a whole model."""
+    for content in contents:
+        if content.path == _ADAPTER[1] and isinstance(content.source, bytes):
+            return str(json.loads(content.source)["base_model_name_or_path"])
+    return None
+
+
 def refuse_secrets(contents: Iterable[Content], token: str | None) -> None:
     """Refuses contents that hold an access token of the Hub.
 
@@ -156,35 +168,49 @@ def refuse_secrets(contents: Iterable[Content], token: str | None) -> None:
             )
 
 
-def outdated_files(paths: Iterable[str], contents: Iterable[Content]) -> list[str]:
-    """Gives what of another model in a repository could be mixed up with the new one.
+def outdated_files(paths: Iterable[str], new: Iterable[str]) -> list[str]:
+    """Gives what of another model could be mixed up with the new one.
 
-    That are weights, which a loader would find, and the records of how they were trained.
+    That are weights, code and parts of a tokenizer, which a loader would find, and the records of
+    how they were trained.
+
+    Args:
+        paths: What a repository or a folder holds.
+        new: The files of the new model.
     """
-    new = {content.path for content in contents}
-    of_models = {*_RECORDS, _ADAPTER[1]}
+    of_models = {*_RECORDS, *_CODE, _TOKENIZER_CODE, *_OLD_TOKENIZER, _ADAPTER[1]}
     old = (path for path in paths if _OLD_WEIGHTS.fullmatch(path) or path in of_models)
-    return sorted(set(old) - new)
+    return sorted(set(old) - set(new))
 
 
-def check_repository(
-    repo_id: str, paths: Iterable[str], model_type: str | None, contents: Iterable[Content]
+def check_place(
+    place: object,
+    paths: Iterable[str],
+    model_type: str | None,
+    new: Iterable[str],
+    new_type: str | None = _MODEL_TYPE,
 ) -> None:
-    """Refuses a repository whose model would be mixed up with the one that is pushed.
+    """Refuses a repository or a folder whose model would be mixed up with the new one, or lost.
+
+    Args:
+        place: Its name.
+        paths: What it holds.
+        model_type: Of its model; None without one.
+        new: The files of the new model.
+        new_type: Of the new model; None for an adapter.
 
     Raises:
         InputError: If it holds a model of another type, or a whole one where an adapter comes.
     """
-    if model_type not in (None, _MODEL_TYPE):
-        raise InputError(
-            f"{repo_id}: expected a new repository or one with a model of type {_MODEL_TYPE!r}, "
-            f"got one with a model of type {model_type!r}. Choose another name; nothing was sent."
-        )
-    new = {content.path for content in contents}
     if _ADAPTER[0] in new and {_WEIGHTS, _INDEX} & set(paths):
         raise InputError(
-            f"{repo_id}: expected a repository for an adapter, got one that holds a whole model. "
-            "Choose another name; nothing was sent."
+            f"{place}: expected a place for an adapter, got one that holds a whole model. Choose "
+            "another name; nothing in it was changed."
+        )
+    if model_type is not None and new_type not in (None, model_type):
+        raise InputError(
+            f"{place}: expected a new place or one with a model of type {new_type!r}, got one with "
+            f"a model of type {model_type!r}. Choose another name; nothing in it was changed."
         )
 
 
@@ -204,10 +230,15 @@ def _weight_files(folder: Path) -> list[str]:
     return [_INDEX, *sorted({str(shard) for shard in index.get("weight_map", {}).values()})]
 
 
-def _code_names(folder: Path) -> list[str]:
-    """Gives the files of code that this model runs: its tokenizer may be one of another library."""
-    is_ours = _read_json(folder / _TOKENIZER[1]).get("tokenizer_class") == _TOKENIZER_CLASS
-    return [*_CODE, _TOKENIZER_CODE] if is_ours else list(_CODE)
+def _code_names(folder: Path, is_adapter: bool) -> list[str]:
+    """Gives the files of code that this model runs.
+
+    An adapter has its model's code in the base's repository, and may have no tokenizer; a tokenizer
+    may be one of another library.
+    """
+    path = folder / _TOKENIZER[1]
+    has_ours = path.is_file() and _read_json(path).get("tokenizer_class") == _TOKENIZER_CLASS
+    return [*(() if is_adapter else _CODE), *([_TOKENIZER_CODE] if has_ours else ())]
 
 
 def _code_file(folder: Path, name: str) -> Path:

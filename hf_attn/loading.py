@@ -8,21 +8,27 @@ from pathlib import Path
 from typing import Any
 
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils.import_utils import is_torchao_available
 
 from .configuration_hf_attn import HfAttnConfig
 from .errors import InputError
 from .fetching import fetch_model
+from .hub_errors import without_secrets
 from .hub_files import check_weights
 from .modeling_hf_attn import HfAttnForSequenceClassification
 
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"  # of weights in several files
+_ADAPTER, _ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_TOKENIZER = "tokenizer.json"
 
 
 def load_classifier(
     name_or_path: str, *, revision: str | None = None
 ) -> tuple[HfAttnForSequenceClassification, PreTrainedTokenizerBase]:
     """Loads a model and its tokenizer from a folder or the Hub.
+
+    A LoRA adapter is merged into the model that it names, which is loaded first.
 
     Args:
         name_or_path: A folder that training wrote, or the id of a Hub repository.
@@ -35,8 +41,10 @@ def load_classifier(
         InputError: If there is no such model, if it is of another type, or if its configuration,
             weights or tokenizer are broken.
     """
-    folder = _find(name_or_path, revision)
+    given = _find(name_or_path, revision)
+    folder = _whole(given)
     config = _load_config(folder)
+    _check_packages(folder, config)
     model, report = _read(
         "weights",
         folder,
@@ -50,7 +58,10 @@ def load_classifier(
             f"{name_or_path}: expected the weights of a whole classifier, got none for "
             f"{', '.join(absent)}. Take a folder that `hf-attn train` finished."
         )
-    tokenizer = _read("tokenizer", folder, AutoTokenizer.from_pretrained)
+    if given != folder:
+        model = _merged(model, given)
+    own = given if (given / _TOKENIZER).is_file() else folder
+    tokenizer = _read("tokenizer", own, AutoTokenizer.from_pretrained)
     if len(tokenizer) > config.vocab_size:
         raise InputError(
             f"{name_or_path}: expected a tokenizer of at most vocab_size={config.vocab_size} "
@@ -65,7 +76,7 @@ def load_label_names(name_or_path: str) -> list[str]:
     Raises:
         InputError: As [`load_classifier`] does.
     """
-    return _load_config(_find(name_or_path)).class_names
+    return _load_config(_whole(_find(name_or_path))).class_names
 
 
 def _find(name_or_path: str, revision: str | None = None) -> Path:
@@ -73,8 +84,74 @@ def _find(name_or_path: str, revision: str | None = None) -> Path:
     folder = Path(name_or_path)
     if not folder.exists() and not _looks_like_a_path(name_or_path):
         folder = fetch_model(name_or_path, revision=revision)
-    _check_folder(folder)
+    if not _is_adapter(folder):
+        _check_folder(folder)
     return folder
+
+
+def _is_adapter(folder: Path) -> bool:
+    is_whole = (folder / _WEIGHTS).is_file() or (folder / _INDEX).is_file()
+    return (folder / _ADAPTER).is_file() and not is_whole
+
+
+def _whole(folder: Path) -> Path:
+    """Gives the folder of the model that an adapter changes; that of a whole model is its own."""
+    if not _is_adapter(folder):
+        return folder
+    path = folder / _ADAPTER
+    try:
+        adapter = json.loads(path.read_text(encoding="utf-8"))
+        base, revision = adapter["base_model_name_or_path"], adapter.get("revision")
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: expected the configuration of an adapter in JSON, with "
+            f"base_model_name_or_path, got {error!r}. Save the adapter again."
+        ) from error
+    if not (folder / _ADAPTER_WEIGHTS).is_file():
+        raise InputError(
+            f"{folder}: expected the weights of an adapter, but there is no {_ADAPTER_WEIGHTS} in "
+            "it. Save the adapter again."
+        )
+    check_weights(folder / _ADAPTER_WEIGHTS)
+    try:
+        whole = _find(str(base), revision)
+    except InputError as error:
+        raise InputError(f"{path}: the adapter needs the model that it changes. {error}") from error
+    if _is_adapter(whole):
+        raise InputError(
+            f"{path}: expected base_model_name_or_path to be a whole model, got {base!r}, which is "
+            "an adapter. Merge that one first: model.merge_and_unload()."
+        )
+    return whole
+
+
+def _merged(
+    model: HfAttnForSequenceClassification, adapter: Path
+) -> HfAttnForSequenceClassification:
+    """Gives the model with an adapter merged into its weights.
+
+    Raises:
+        InputError: If peft is not installed, or the adapter does not fit.
+    """
+    try:
+        import peft
+    except ImportError as error:
+        raise InputError(
+            f"{adapter}: a LoRA adapter needs the package peft. Install it with: "
+            "pip install 'hf-attn[lora]'"
+        ) from error
+    adapted = _read("adapter", adapter, lambda path: peft.PeftModel.from_pretrained(model, path))
+    merged: HfAttnForSequenceClassification = adapted.merge_and_unload().eval()
+    return merged
+
+
+def _check_packages(folder: Path, config: HfAttnConfig) -> None:
+    quantization = getattr(config, "quantization_config", None) or {}
+    if quantization.get("quant_method") == "torchao" and not is_torchao_available():
+        raise InputError(
+            f"{folder}: weights in int8 need the package torchao. Install it with: "
+            "pip install 'hf-attn[int8]'"
+        )
 
 
 def _load_config(folder: Path) -> HfAttnConfig:
@@ -95,11 +172,6 @@ def _check_folder(folder: Path) -> None:
             "Give the --output-dir of `hf-attn train`, or a Hub id such as user/name."
         )
     config_file, weights = folder / "config.json", folder / _WEIGHTS
-    if (folder / "adapter_config.json").is_file() and not weights.is_file():
-        raise InputError(
-            f"{folder}: expected a whole model, got a LoRA adapter. Load it with peft, and save "
-            "what its `merge_and_unload()` gives."
-        )
     if not config_file.is_file():
         raise InputError(f"{folder}: expected a model, but there is no config.json in it.")
     try:
@@ -115,8 +187,8 @@ def _check_folder(folder: Path) -> None:
         check_weights(weights)
     elif not (folder / _INDEX).is_file():
         raise InputError(f"{folder}: expected weights, but there is no {_WEIGHTS} in it.")
-    if not (folder / "tokenizer.json").is_file():
-        raise InputError(f"{folder}: expected a tokenizer, but there is no tokenizer.json in it.")
+    if not (folder / _TOKENIZER).is_file():
+        raise InputError(f"{folder}: expected a tokenizer, but there is no {_TOKENIZER} in it.")
 
 
 def _wrong_type(source: object, model_type: object) -> str:
@@ -131,7 +203,8 @@ def _read(what: str, folder: Path, load: Callable[..., Any], **options: Any) -> 
         return load(folder, **options)
     # A broken file raises errors of many kinds, in tokenizers a bare Exception.
     except Exception as error:
+        said = without_secrets(str(error))
         raise InputError(
-            f"{folder}: the {what} cannot be loaded: {error} Check the files, or take them from "
+            f"{folder}: the {what} cannot be loaded: {said} Check the files, or take them from "
             "another copy."
         ) from error

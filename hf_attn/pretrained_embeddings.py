@@ -13,6 +13,7 @@ from torch import nn
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerBase
 
 from .errors import InputError
+from .hub_errors import without_secrets
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +108,8 @@ def _vectors_of_model(
         vectors = AutoModel.from_pretrained(source).get_input_embeddings().weight
     except Exception as error:  # of many kinds: no such file, no connection, no such type
         raise InputError(
-            f"{source}: expected a .vec file or a model with token vectors, got: {error}"
+            f"{source}: expected a .vec file or a model with token vectors, got: "
+            f"{without_secrets(str(error))}"
         ) from error
     table = vectors.detach().float().numpy()
     pieces = tokenizer(list(words), add_special_tokens=False)["input_ids"]

@@ -33,10 +33,19 @@ def report_of_push(result: PushResult) -> str:
     return "\n".join([*lines, result.pr_url or result.commit_url, "", *lines_to_load(result)])
 
 
-def lines_to_load(result: PushResult) -> tuple[str, str]:
+def lines_to_load(result: PushResult) -> tuple[str, ...]:
     """Gives the code that loads what was pushed, on any machine with transformers."""
+    pinned = f'"{result.repo_id}", revision="{result.oid}", trust_remote_code=True'
+    if result.base is None:
+        return (
+            "from transformers import pipeline",
+            f'classify = pipeline("text-classification", {pinned})',
+        )
+    # Given the adapter's name, transformers looks for its commit in the repository of the base.
     return (
+        "from peft import AutoPeftModelForSequenceClassification",
         "from transformers import pipeline",
-        f'classify = pipeline("text-classification", "{result.repo_id}", '
-        f'revision="{result.oid}", trust_remote_code=True)',
+        f"model = AutoPeftModelForSequenceClassification.from_pretrained({pinned})",
+        f'classify = pipeline("text-classification", model, tokenizer="{result.base}", '
+        "trust_remote_code=True)",
     )

@@ -113,7 +113,7 @@ def check_output_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: expected a folder to save the model in, got a file.")
-    model_type = _model_type_in(folder)
+    model_type = model_type_in(folder)
     if model_type is not None and model_type != HfAttnConfig.model_type:
         raise InputError(
             f"{folder}: expected a new folder, got one with a model of type {model_type!r}, "
@@ -149,7 +149,8 @@ def make_output_folder(folder: Path, *, keep_checkpoints: bool) -> None:
             shutil.rmtree(checkpoint)
 
 
-def _model_type_in(folder: Path) -> str | None:
+def model_type_in(folder: Path) -> str | None:
+    """Gives the type that a folder's configuration names; None without a configuration."""
     config = folder / "config.json"
     if not config.is_file():
         return None

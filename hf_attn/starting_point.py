@@ -15,6 +15,7 @@ from .arguments import ModelArguments, given_fields
 from .configuration_hf_attn import HfAttnConfig
 from .data import label_names, problem_type
 from .errors import InputError
+from .hub_errors import without_secrets
 from .loading import load_classifier
 from .modeling_hf_attn import HfAttnForSequenceClassification
 from .pretrained_embeddings import copy_embeddings
@@ -100,8 +101,8 @@ def _build_tokenizer(arguments: ModelArguments, texts: Iterable[str]) -> PreTrai
         tokenizer = AutoTokenizer.from_pretrained(arguments.tokenizer)
     except Exception as error:  # of many kinds, in tokenizers a bare Exception
         raise InputError(
-            f"{arguments.tokenizer}: the tokenizer cannot be loaded: {error} Check the name, the "
-            "connection and the files."
+            f"{arguments.tokenizer}: the tokenizer cannot be loaded: "
+            f"{without_secrets(str(error))} Check the name, the connection and the files."
         ) from error
     if tokenizer.pad_token_id is None:
         raise InputError(

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
-from transformers.utils.hub import cached_file
 
 from .batching import TokenizedTexts
 from .errors import InputError
+from .fetching import fetch_model
 
 logger = logging.getLogger(__name__)
 
@@ -47,20 +47,18 @@ def read_token_counts(name_or_path: str, *, revision: str | None = None) -> dict
     Raises:
         InputError: If the file is broken.
     """
-    try:
-        path = cached_file(
-            name_or_path,
-            COUNTS_FILE,
-            revision=revision,
-            _raise_exceptions_for_missing_entries=False,
-        )
-    except OSError as error:  # no connection, say
-        logger.warning("the token counts of %s cannot be read: %s", name_or_path, error)
-        return None
-    if path is None:
+    folder = Path(name_or_path)
+    if not folder.is_dir():
+        try:
+            folder = fetch_model(name_or_path, revision=revision, only=COUNTS_FILE)
+        except InputError as error:  # no connection, say
+            logger.warning("the token counts of %s cannot be read: %s", name_or_path, error)
+            return None
+    path = folder / COUNTS_FILE
+    if not path.is_file():
         return None
     try:
-        counts = json.loads(Path(str(path)).read_text(encoding="utf-8"))
+        counts = json.loads(path.read_text(encoding="utf-8"))
         return {str(token): int(count) for token, count in counts.items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(

@@ -1,17 +1,21 @@
 """What a push sends: an allow list, whole models only, code and card always, secrets never."""
 
 import json
+import logging
 import shutil
 import socket
 
+import httpx2
 import pytest
+from huggingface_hub.errors import HfHubHTTPError
 from typer.testing import CliRunner
 
 from hf_attn import InputError
 from hf_attn.cli import app
 from hf_attn.hub import files_to_push
-from hf_attn.hub_errors import in_short
+from hf_attn.hub_errors import in_short, what_to_do
 from hf_attn.hub_files import contents_to_push, outdated_files, refuse_secrets
+from hf_attn.loading import load_classifier
 
 FILES = [
     "README.md",
@@ -101,6 +105,16 @@ def test_shards_go_with_their_index(folder):
         files_to_push(folder)
 
 
+def test_model_in_shards_without_a_page_gets_a_card(folder):
+    model, _ = load_classifier(str(folder))
+    (folder / "model.safetensors").unlink()
+    (folder / "README.md").unlink()
+    model.save_pretrained(folder, max_shard_size="1KB")
+    sent = contents(folder)
+    assert len([name for name in sent if name.startswith("model-")]) > 1
+    assert "alice/x" in sent["README.md"].decode()
+
+
 @pytest.mark.parametrize("cut", [False, True])
 def test_code_that_is_missing_or_empty_comes_from_the_package(folder, cut):
     whole = contents(folder)
@@ -134,7 +148,11 @@ def test_adapter_goes_alone_and_names_its_base(folder):
     adapter.write_text(json.dumps({"base_model_name_or_path": "alice/base"}))
     sent = contents(folder)
     assert {"adapter_model.safetensors", "adapter_config.json", "README.md"} < sent.keys()
-    assert not [name for name in sent if name.endswith(".py")]
+    # The model's code is in the base's repository, the tokenizer's must lie beside the tokenizer.
+    assert [name for name in sent if name.endswith(".py")] == ["tokenization_hf_attn.py"]
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink()
+    assert not [name for name in contents(folder) if name.endswith(".py")]
     change_json(adapter, base_model_name_or_path=str(folder))
     with pytest.raises(InputError, match="to be the Hub id of the model that the adapter belongs"):
         contents_to_push(folder)
@@ -161,17 +179,60 @@ def test_dry_run_refuses_what_the_push_would(folder):
     assert "access token in this file" in str(result.exception)
 
 
-def test_error_in_short_leaves_signatures_out():
-    error = ValueError("for url (https://bucket/x?X-Amz-Signature=abc) at https://hub/y?token=z")
-    assert in_short(error) == "ValueError: for url (https://bucket/x) at https://hub/y"
+SIGNED = [
+    ("for url (https://bucket/x?X-Amz-Signature=abc) at", "for url (https://bucket/x) at"),
+    ("'https://cdn/y?Expires=1&Signature=abc'", "'https://cdn/y'"),
+    ("with url: /s3/z?sig=abc (Caused by timeout)", "with url: /s3/z (Caused by timeout)"),
+    ("no answer of https://me:abc@mirror/api", "no answer of https://mirror/api"),
+    ("sent Authorization: Bearer abc", "sent Authorization: Bearer <token>"),
+    (f"hf_attn and hf_xet of hf_{'a1B2' * 8}.", "hf_attn and hf_xet of <token>."),
+    (f"hf_oauth_{'e_1-' * 8}, says the Hub", "<token>, says the Hub"),
+    ("Which? https://hub/x: none?", "Which? https://hub/x: none?"),
+]
+
+
+@pytest.mark.parametrize(("text", "shown"), SIGNED)
+def test_what_gives_access_is_left_out_of_errors_and_warnings(text, shown, caplog):
+    assert in_short(ValueError(text)) == f"ValueError: {shown}"
+    response = httpx2.Response(503, request=httpx2.Request("GET", "https://hub/x?sig=abc"))
+    error = HfHubHTTPError("trouble", response=response, server_message=text)
+    assert in_short(error) == f"HTTP 503 ({shown})"
+    assert what_to_do(error, "alice/x", "main").count(shown) == 1
+    for name in ("huggingface_hub.file_download", "huggingface_hub.utils._http"):
+        logging.getLogger(name).error("%s: %s", "broke off", text)
+        assert caplog.messages[-1] == f"broke off: {shown}"
+
+
+def test_login_is_left_out_of_errors(monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "a-token-of-mine")
+    assert in_short(ValueError("no a-token-of-mine here")) == "ValueError: no <token> here"
+
+
+def test_parts_of_an_older_model_do_not_stay_beside_a_new_one(folder):
+    old = [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "added_tokens.json",
+        "model-00001-of-00002.safetensors",
+        "model.safetensors.index.json",
+        "pytorch_model-00001-of-00002.bin",
+        "pytorch_model.bin",
+        "pytorch_model.bin.index.json",
+        "special_tokens_map.json",
+    ]
+    others = ["notes.bin", "model.onnx", "data.json", "checkpoint-1/model.safetensors"]
+    sent = contents(folder)
+    assert outdated_files([*sent, *old, *others], sent) == old
+    change_json(folder / "tokenizer_config.json", tokenizer_class="BertTokenizer")
+    assert outdated_files(sent, contents(folder)) == ["tokenization_hf_attn.py"]
 
 
 def test_records_of_an_older_model_do_not_stay_beside_a_new_one(folder):
     there = ["README.md", "config.json", "run.json", "token_counts.json", "all_results.json"]
-    assert outdated_files(there, contents_to_push(folder, "alice/x")) == ["all_results.json"]
+    assert outdated_files(there, contents(folder)) == ["all_results.json"]
     (folder / "run.json").unlink()
     (folder / "token_counts.json").unlink()
-    without = contents_to_push(folder, "alice/x")
+    without = contents(folder)
     assert outdated_files(there, without) == ["all_results.json", "run.json", "token_counts.json"]
 
 

@@ -77,6 +77,12 @@ LOAD = """
 """
 
 
+@pytest.fixture(params=["xet", "lfs"])
+def transfer(request):
+    """Variables of a process that gets weights by Xet, and of one that does not."""
+    return {} if request.param == "xet" else {"HF_HUB_DISABLE_XET": "1"}
+
+
 @pytest.fixture(scope="module")
 def shared(hub, tmp_path_factory):
     """A file with what the models on the Hub answered before they were pushed."""
@@ -100,17 +106,26 @@ def trained(hub, trained_folder, tmp_path_factory):
     return trained_folder
 
 
+def came_by_xet(hub):
+    """Says whether weights were asked for by Xet and not as whole files, nor the other way."""
+    ways = {request["path"].split("/")[1] for request in hub.log if request["origin"] == "cdn"}
+    return {"xorb": True, "s3": False}[(ways & {"xorb", "s3"}).pop()]
+
+
 @pytest.mark.parametrize("package", ["with", "without"])
-def test_auto_classes_and_pipeline_load_from_the_hub(package, hub, shared, tmp_path):
+def test_auto_classes_and_pipeline_load_from_the_hub(package, hub, shared, tmp_path, transfer):
     without = package == "without"
     code = LOAD.format(
         imports="" if without else "import hf_attn",
         trust="{'trust_remote_code': True}" if without else "{}",
     )
     pin = list(commits(hub, "alice/classifier", "refs/tags/v1"))[-1]
+    hub.log.clear()
     printed = run_client(
-        hub, tmp_path, code, json.dumps(TEXTS), shared, pin, token=None, without_package=without
-    )
+        hub, tmp_path, code, json.dumps(TEXTS), shared, pin,
+        token=None, without_package=without, **transfer,
+    )  # fmt: skip
+    assert came_by_xet(hub) == (not transfer)
     assert printed.split() == ["transformers_modules" if without else "hf_attn"]
 
 
@@ -151,23 +166,29 @@ def test_what_may_not_be_read_is_said_in_words(hub, shared, tmp_path):
         assert not token or token not in line
 
 
-def test_model_without_the_package_is_saved_unchanged_for_three_generations(hub, trained, tmp_path):
+def test_model_without_the_package_is_saved_unchanged_for_three_generations(
+    hub, trained, tmp_path, transfer
+):
+    owner = "acme" if transfer else "alice"
     run_client(
         hub,
         tmp_path,
         """
+        import sys
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
         for auto in (AutoModelForSequenceClassification, AutoTokenizer):
             source = "alice/trained"
             for generation in (1, 2, 3):
                 part = auto.from_pretrained(source, trust_remote_code=True)
-                source = f"alice/generation-{generation}"
+                source = f"{sys.argv[1]}/generation-{generation}"
                 part.push_to_hub(source)
         """,
+        owner,
         without_package=True,
+        **transfer,
     )
     generations = [
-        held(hub, list(commits(hub, f"alice/generation-{generation}").values())[-1])
+        held(hub, list(commits(hub, f"{owner}/generation-{generation}").values())[-1])
         for generation in (1, 2, 3)
     ]
     first, second, third = generations
@@ -180,11 +201,15 @@ def test_model_without_the_package_is_saved_unchanged_for_three_generations(hub,
 # Cut off
 
 
-def test_cut_download_goes_on_by_itself(hub, trained, tmp_path):
+def test_cut_download_goes_on_by_itself(hub, trained, tmp_path, transfer):
+    hub.log.clear()
     hub.fault("GET .*/resolve/.*config.json", "drop", after_bytes=0)
     hub.fault("GET .*/revision/main", status=503)
-    done = run_command(hub, tmp_path / "home", "pull", "alice/trained", tmp_path / "m", token=None)
+    done = run_command(
+        hub, tmp_path / "home", "pull", "alice/trained", tmp_path / "m", token=None, **transfer
+    )
     assert done.returncode == 0, done.stderr
+    assert came_by_xet(hub) == (not transfer)
     assert not [fault for fault in hub.faults if not fault["hits"]]
     files = {path.name: path.read_bytes() for path in (tmp_path / "m").iterdir()}
     (commit,) = commits(hub, "alice/trained").values()
@@ -233,72 +258,6 @@ def test_dead_hub_and_cold_cache_say_what_is_missing(hub, trained, tmp_path):
     partly = run_command(Gone, tmp_path, "predict", "alice/trained", "wheat")
     assert partly.returncode == 2
     assert "tokenizer.json" in partly.stderr
-
-
-# Adapters and int8
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("package", ["with", "without"])
-def test_adapters_and_int8_models_load_from_the_hub(package, hub, trained, tmp_path):
-    pytest.importorskip("peft", reason="needs the extra hf-attn[lora]")
-    pytest.importorskip("torchao.quantization", reason="needs the extra hf-attn[int8]")
-    run_client(
-        hub,
-        tmp_path / "one",
-        """
-        import sys
-        import peft, torch
-        from torchao.quantization import Int8WeightOnlyConfig
-        from transformers import TorchAoConfig
-        import hf_attn
-        from hf_attn import HfAttnForSequenceClassification, HfAttnTokenizer
-
-        tokenizer = HfAttnTokenizer.from_pretrained("alice/trained")
-        inputs = tokenizer("wheat and crude", return_tensors="pt")
-        model = HfAttnForSequenceClassification.from_pretrained("alice/trained")
-        config = peft.LoraConfig(task_type="SEQ_CLS", target_modules=["q_proj", "v_proj"], r=2)
-        adapted = peft.get_peft_model(model, config).eval()
-        with torch.no_grad():
-            for parameter in adapted.parameters():
-                parameter.add_(0.1 * parameter.requires_grad)
-        adapted.push_to_hub("alice/adapter")
-        small = HfAttnForSequenceClassification.from_pretrained(
-            "alice/trained", quantization_config=TorchAoConfig(Int8WeightOnlyConfig())
-        )
-        small.push_to_hub("alice/int8")
-        tokenizer.push_to_hub("alice/int8")
-        torch.save([one(**inputs).logits.detach() for one in (adapted, small)], sys.argv[1])
-        """,
-        tmp_path / "answers.pt",
-    )
-    run_client(
-        hub,
-        tmp_path / "two",
-        """
-        import sys
-        import peft, torch
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
-        trust = {"trust_remote_code": True}
-        if sys.argv[2] == "with":
-            import hf_attn
-            trust = {}
-        inputs = AutoTokenizer.from_pretrained("alice/int8", **trust)(
-            "wheat and crude", return_tensors="pt"
-        )
-        base = AutoModelForSequenceClassification.from_pretrained("alice/trained", **trust)
-        adapted = peft.PeftModel.from_pretrained(base, "alice/adapter").eval()
-        small = AutoModelForSequenceClassification.from_pretrained("alice/int8", **trust)
-        for model, expected in zip((adapted, small), torch.load(sys.argv[1]), strict=True):
-            assert torch.equal(model(**inputs).logits, expected)
-        outputs = small(**inputs, output_contributions=True)
-        total = outputs.bias + outputs.contributions.sum(1)
-        assert (total - outputs.logits).abs().max() < 1e-4
-        """,
-        tmp_path / "answers.pt",
-        package,
-        without_package=package == "without",
-    )
 
 
 def test_token_that_no_header_can_hold_is_refused_without_showing_it(monkeypatch):

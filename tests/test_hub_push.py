@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -11,12 +10,10 @@ import time
 
 import numpy as np
 import pytest
-from pusher import PAGE, Pusher, page
-from safetensors.numpy import save_file
+from pusher import PAGE, Pusher, copy_model, page
 
 from hf_attn.hub_files import contents_to_push
 
-WEIGHT_BYTES = 300_000
 # What a push asks of the Hub, in its order; an upload goes one way or the other.
 STEPS = {
     "read": "GET .*/revision/",
@@ -57,14 +54,6 @@ def repo_id(request):
 def folder(trained_folder, tmp_path, request):
     """A trained folder whose weights no other test has sent."""
     return copy_model(trained_folder, tmp_path / "model", request.node.name)
-
-
-def copy_model(source, target, name):
-    shutil.copytree(source, target)
-    values = np.random.default_rng(list(name.encode())).bytes(WEIGHT_BYTES)
-    (target / "README.md").write_text(PAGE)
-    save_file({"weight": np.frombuffer(values, np.uint8)}, target / "model.safetensors")
-    return target
 
 
 def commits(hub, repo_id, ref="refs/heads/main"):
@@ -127,7 +116,9 @@ def test_second_push_of_the_same_files_sends_nothing(hub, pusher, folder, repo_i
     second = pusher.push(folder, repo_id)
     assert second["files"] == []
     assert second["oid"] == first["oid"]
-    assert [request["method"] for request in hub.log if request["bytes_in"]] == []
+    wait_for_request(hub, "/revision/")
+    # No byte goes over the wire: all that is asked is what the branch holds.
+    assert [(one["method"], one["bytes_in"]) for one in hub.log] == [("GET", 0)]
     assert len(commits(hub, repo_id)) == 1
 
 
@@ -267,6 +258,18 @@ def test_upload_that_never_succeeds_publishes_nothing(hub, pusher, folder, repo_
     assert commits(hub, repo_id) == []
     hub.faults.clear()
     assert_published(hub, repo_id, folder, pusher.push(folder, repo_id))
+
+
+def test_storage_that_refuses_is_not_taken_for_the_token_or_the_connection(
+    hub, pusher, folder, repo_id
+):
+    hub.fault(STEPS["upload"], "status", times=-1, status=403)
+    answer = pusher.push(folder, repo_id)
+    assert "the Hub's storage of large files refuses: " in answer["error"]
+    assert "403" in answer["error"]
+    assert answer["error"].endswith("Run the same command again later. Nothing was published.")
+    assert "sig=" not in answer["error"] + pusher.log.read_text()
+    assert commits(hub, repo_id) == []
 
 
 def test_hub_that_is_gone_after_a_lost_answer_leaves_the_commit_unknown(

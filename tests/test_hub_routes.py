@@ -30,10 +30,11 @@ for lines in json.loads(sys.argv[1]):
 """
 
 
-@pytest.fixture(scope="module")
-def pusher(tmp_path_factory):
+@pytest.fixture(params=["xet", "lfs"])
+def pusher(request, tmp_path_factory):
+    variables = {} if request.param == "xet" else {"HF_HUB_DISABLE_XET": "1"}
     with HubServer(tmp_path_factory.mktemp("hub")) as hub:
-        started = Pusher(hub, tmp_path_factory.mktemp("pusher"))
+        started = Pusher(hub, tmp_path_factory.mktemp("pusher"), **variables)
         started.hub = hub
         yield started
         started.close()
@@ -80,6 +81,24 @@ def test_report_says_what_was_sent_and_how_to_load_it():
 def test_report_of_a_push_that_changed_nothing_says_so():
     result = PushResult(repo_id="alice/x", oid="0" * 40, commit_url="https://hub/alice/x/commit/0")
     assert report_of_push(result).startswith("Nothing changed: the Hub has these files already")
+
+
+def test_report_of_an_adapter_loads_it_onto_its_base():
+    result = PushResult(
+        repo_id="alice/x",
+        oid="0" * 40,
+        commit_url="https://hub/alice/x/commit/0",
+        files=("adapter_model.safetensors",),
+        base="alice/base",
+    )
+    assert report_of_push(result).splitlines()[-4:] == [
+        "from peft import AutoPeftModelForSequenceClassification",
+        "from transformers import pipeline",
+        'model = AutoPeftModelForSequenceClassification.from_pretrained("alice/x", '
+        f'revision="{"0" * 40}", trust_remote_code=True)',
+        'classify = pipeline("text-classification", model, tokenizer="alice/base", '
+        "trust_remote_code=True)",
+    ]
 
 
 def test_every_route_loads_by_the_printed_lines_without_the_package(

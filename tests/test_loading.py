@@ -2,9 +2,11 @@
 
 import json
 import shutil
+import sys
 
 import pytest
 import torch
+from models import small_classifier
 from transformers import BertConfig, BertForSequenceClassification
 
 from hf_attn import HfAttnModel, InputError
@@ -59,10 +61,68 @@ def test_hub_id_that_cannot_be_reached_names_it():
     )
 
 
-def test_adapter_is_not_taken_for_a_model(folder):
-    (folder / "model.safetensors").unlink()
-    (folder / "adapter_config.json").write_text("{}")
-    assert_refused(folder, "expected a whole model, got a LoRA adapter", "merge_and_unload")
+@pytest.fixture
+def adapter(folder, tmp_path):
+    """A LoRA adapter of the model in `folder`, and what the model answers with it."""
+    peft = pytest.importorskip("peft", reason="needs the extra hf-attn[lora]")
+    model, tokenizer = load_classifier(str(folder))
+    config = peft.LoraConfig(
+        task_type="SEQ_CLS", target_modules=["q_proj", "v_proj"], modules_to_save=["score"], r=2
+    )
+    adapted = peft.get_peft_model(model, config).eval()
+    with torch.no_grad():
+        for parameter in adapted.parameters():
+            parameter.add_(0.5 * parameter.requires_grad)
+    adapted.save_pretrained(tmp_path / "adapter")
+    return tmp_path / "adapter", adapted(**tokenizer("wheat crude", return_tensors="pt")).logits
+
+
+def change_adapter(path, **fields):
+    config = path / "adapter_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), **fields}))
+
+
+def test_adapter_loads_merged_into_the_model_that_it_names(folder, adapter):
+    path, logits = adapter
+    model, tokenizer = load_classifier(str(path))
+    inputs = tokenizer("wheat crude", return_tensors="pt")
+    torch.testing.assert_close(model(**inputs).logits, logits, rtol=0, atol=1e-5)
+    base, _ = load_classifier(str(folder))
+    assert (base(**inputs).logits - logits).abs().max() > 0.1
+    assert type(model) is type(base)
+    assert not model.training
+    assert load_label_names(str(path)) == ["farm", "oil"]
+
+
+def test_adapter_without_its_model_or_its_weights_says_so(folder, adapter):
+    path, _ = adapter
+    change_adapter(path, base_model_name_or_path=str(path))
+    assert_refused(path, "expected base_model_name_or_path to be a whole model, got", "an adapter")
+    change_adapter(path, base_model_name_or_path=str(folder / "none"))
+    assert_refused(path, "the adapter needs the model that it changes", "found none")
+    (path / "adapter_model.safetensors").unlink()
+    assert_refused(path, "there is no adapter_model.safetensors in it. Save the adapter again.")
+    (path / "adapter_config.json").write_text("{}")
+    assert_refused(path, "adapter_config.json: expected the configuration of an adapter in JSON")
+
+
+def test_adapter_of_another_shape_is_refused(folder, adapter):
+    path, _ = adapter
+    small_classifier(dtype=torch.float32, vocab_size=9).save_pretrained(folder)
+    assert_refused(path, "the adapter cannot be loaded", "size mismatch")
+
+
+def test_adapter_without_peft_says_what_to_install(adapter, monkeypatch):
+    monkeypatch.setitem(sys.modules, "peft", None)
+    assert_refused(adapter[0], "needs the package peft", "pip install 'hf-attn[lora]'")
+
+
+def test_int8_weights_without_torchao_say_what_to_install(folder, monkeypatch):
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "torchao"}
+    (folder / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr("hf_attn.loading.is_torchao_available", lambda: False)
+    assert_refused(folder, "int8 need the package torchao", "pip install 'hf-attn[int8]'")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "\0\0"])
