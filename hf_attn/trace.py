@@ -210,7 +210,7 @@ def _layers(pipeline: PipelineTrace, model: HfAttnForSequenceClassification) -> 
         "attention_received": one.attention_received[kept],
         "pooled": found["pooled"],
     }
-    weights = {
+    weights: dict[str, Any] = {
         name: found[name] for name in ("scores", "weights_beyond", "weights") if name in found
     }
     held: list[dict[str, Any]] = [

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from .saving import written
 from .stages import Trace
@@ -16,6 +17,7 @@ _MOST_TOKENS = 20
 _MOST_FEATURES = 16
 _LONGEST_FLAT_NAME = 5
 _MOST_CHARACTERS = 2000
+_SUBSCRIPT = re.compile(r"_(?:\{(.+?)\}|([a-z0-9]+))")
 
 
 def trace_to_html(trace: Trace, path: str | Path | None = None) -> str:
@@ -39,6 +41,7 @@ def trace_to_fragment(trace: Trace) -> str:
         bar=bar_style,
         cut=_cut,
         is_flat=_is_flat,
+        with_subscripts=_with_subscripts,
         most_characters=_MOST_CHARACTERS,
     ).strip()
 
@@ -55,3 +58,8 @@ def _cut(grid: Grid) -> Grid:
 def _is_flat(grid: Grid) -> bool:
     """Tells whether the names of the columns are short enough to stand side by side."""
     return all(len(column.name) <= _LONGEST_FLAT_NAME for column in grid.columns)
+
+
+def _with_subscripts(formula: str) -> Markup:
+    """Gives a formula in HTML, in which s_ij and t_{j−1} have subscripts."""
+    return Markup(_SUBSCRIPT.sub(r"<sub>\1\2</sub>", escape(formula)))

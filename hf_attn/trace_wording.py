@@ -249,7 +249,7 @@ def _embedding(sizes: Sizes, name: str, tokens: str, features: str) -> Wording:
     return Wording(
         name,
         f"{does}, and adds those of the pair that it makes with the token before it.",
-        f"x_j = √{sizes.hidden_size} · (E[t_j] + G[hash(t_j−1, t_j)])",
+        f"x_j = √{sizes.hidden_size} · (E[t_j] + G[hash(t_{{j−1}}, t_j)])",
         f"{table}, G: {sizes.ngram_buckets:,} × {sizes.hidden_size}",
         tokens,
         features,
@@ -271,7 +271,7 @@ def _scores(sizes: Sizes, features: str, square: str) -> Wording:
 
 
 def _output(sizes: Sizes, features: str) -> Wording:
-    weighs = "Σ_i p_i y_i" if sizes.learns_pooling else f"1/{max(sizes.num_tokens, 1)} Σ_i y_i"
+    weighs = "Σ_i p_i y_i" if sizes.learns_pooling else f"1/{sizes.num_tokens or 'T'} Σ_i y_i"
     reference = " − (x̄ + W_v x̄)" if sizes.has_reference else ""
     formula = f"h = {weighs}{reference}\nlogits = W_c h + b"
     if sizes.learns_pooling:
@@ -293,7 +293,7 @@ def _output(sizes: Sizes, features: str) -> Wording:
 
 def _pooled_formula(sizes: Sizes) -> str:
     x = _centred(sizes)
-    share = "softmax(w · x)" if sizes.learns_pooling else f"1/{max(sizes.num_tokens, 1)}"
+    share = "softmax(w · x)" if sizes.learns_pooling else f"1/{sizes.num_tokens or 'T'}"
     return f"p = {share}\na = p A\nh = Σ_j p_j {x} + W_v Σ_j a_j {x}"
 
 
