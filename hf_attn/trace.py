@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from tokenizers import Encoding
@@ -166,7 +165,7 @@ def to_array(tensor: torch.Tensor) -> Array:
     """Gives a copy, which keeps nothing alive of what the tensor is a part of."""
     if tensor.dtype in (torch.bfloat16, torch.float16):
         tensor = tensor.float()
-    return np.array(tensor.detach().cpu())
+    return tensor.detach().cpu().numpy().copy()
 
 
 def _stages(
