@@ -27,9 +27,17 @@ def trace_to_html(trace: Trace, path: str | Path | None = None) -> str:
     return written(page, path)
 
 
-def trace_to_fragment(trace: Trace) -> str:
-    """Gives one `div` with its styles, which name nothing outside it, in the colours around it."""
+def trace_to_fragment(trace: Trace, *, stage: int | None = None) -> str:
+    """Gives one `div` with its styles, which name nothing outside it, in the colours around it.
+
+    Args:
+        trace: What to show.
+        stage: Number of the one stage to show, without the title of the whole; None for all.
+    """
     view = view_of(trace, _MOST_ROWS)
+    if stage is not None:
+        sections = tuple(section for section in view.sections if section.number == stage)
+        view = view._replace(title="", sections=sections)
     added = ""
     if view.explanation is not None and view.explanation.words:
         added = view.explanation._repr_html_()
@@ -47,12 +55,9 @@ def trace_to_fragment(trace: Trace) -> str:
 
 
 def _cut(grid: Grid) -> Grid:
-    """Gives as much of a table as is read at once; of a sum every row."""
-    if grid.across == "features":
-        return grid.cut(_MOST_ROWS, _MOST_FEATURES)
-    if not grid.across or grid.across == "classes":
-        return grid.cut(_MOST_ROWS + 3, len(grid.columns))
-    return grid.cut(_MOST_ROWS, _MOST_TOKENS)
+    """Gives as much of a table as is read at once."""
+    most = {"features": _MOST_FEATURES, "tokens": _MOST_TOKENS}
+    return grid.cut(_MOST_ROWS, most.get(grid.across, len(grid.columns)))
 
 
 def _is_flat(grid: Grid) -> bool:

@@ -17,7 +17,7 @@ from .trace_wording import CAPTIONS, HEADINGS, SHARES
 from .wording import prediction_line, signed
 
 Array = NDArray[Any]
-Kind = Literal["signed", "share", "percent", "number", "text"]
+Kind = Literal["signed", "share", "rest", "percent", "number", "text"]
 
 NOT_SEEN = "·"
 _MOST_CLASSES = 10
@@ -48,13 +48,13 @@ class Column(NamedTuple):
             return f"{value:,}"
         if self._is_hidden(row):
             return NOT_SEEN
-        if self.kind == "share":
+        if self.kind in ("share", "rest"):
             return f"{value:.2f}"
         return f"{value:.1%}" if self.kind == "percent" else signed(float(value), self.scale)
 
     def share(self, row: int) -> float:
         """Gives the share of the scale that a row has, from -1 to 1; 0 for what has no colour."""
-        if self.kind in ("text", "number") or self._is_hidden(row):
+        if self.kind in ("text", "number", "rest") or self._is_hidden(row):
             return 0.0
         return float(np.clip(self.values[row] / self.scale, -1, 1))
 
@@ -101,15 +101,17 @@ class Grid:
                 largest = np.sort(np.argsort(-np.array(sums), kind="stable")[:shown])
                 columns = [columns[place] for place in largest]
                 rest = 1 - np.sum([column.values for column in columns], axis=0)
-                columns.append(Column(_OTHERS, np.clip(rest, 0, 1), "share"))
+                columns.append(Column(_OTHERS, np.clip(rest, 0, 1), "rest"))
             else:
                 columns = columns[:shown]
-        return replace(self, rows=self.rows[:most_rows], columns=columns)
+        # The rows of a sum over classes have been chosen so that they add up.
+        rows = self.rows if self.across == "classes" else self.rows[:most_rows]
+        return replace(self, rows=rows, columns=columns)
 
     @property
     def left_out(self) -> str:
         """What the table does not show, in words; "" if it shows all."""
-        shown = len(self.columns) - any(column.name is _OTHERS for column in self.columns)
+        shown = len(self.columns) - any(column.kind == "rest" for column in self.columns)
         rows, columns = self.num_rows - len(self.rows), self.num_columns - shown
         least = ", with less attention" if self.adds_up else ""
         missing = []
@@ -369,7 +371,7 @@ def _measures(trace: ScalingComparison) -> Grid:
         Column(name, [format(measure(one), form) for _, form, measure in rows], "text")
         for name, one in (
             ("with 1/√K", trace.with_scaling),
-            ("without", trace.without_scaling),
+            ("without 1/√K", trace.without_scaling),
         )
     ]
     return Grid("", "", [name for name, _, _ in rows], columns, "", len(rows), 2)
@@ -386,14 +388,14 @@ def _both(
     names = trace.token_names
     grids = []
     if names:
-        for one, how in zip(both, ("with 1/√K", "without"), strict=True):
+        for one, how in zip(both, ("with 1/√K", "without 1/√K"), strict=True):
             values = getattr(one, name)
             kind, scale = _kind(name, values)
             columns = [Column(n, values[:, place], kind, scale) for place, n in enumerate(names)]
             adds_up = name == "weights"
             grids.append(
                 Grid(
-                    how, "tokens", names, columns, "tokens", len(names), len(names),
+                    f"{heading} {how}", "tokens", names, columns, "tokens", len(names), len(names),
                     adds_up=adds_up,
                 )
             )  # fmt: skip
