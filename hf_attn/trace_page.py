@@ -10,7 +10,8 @@ from markupsafe import Markup, escape
 from .saving import written
 from .stages import Trace
 from .templating import bar_style, render
-from .trace_tables import Grid, view_of
+from .trace_parts import Grid
+from .trace_tables import view_of
 
 _MOST_ROWS = 20
 _MOST_TOKENS = 20

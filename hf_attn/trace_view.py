@@ -13,7 +13,8 @@ from rich.text import Text
 
 from .stages import Trace
 from .terminal import BLUE, ORANGE, in_a_line, new_console, shade
-from .trace_tables import Column, Grid, Section, view_of
+from .trace_parts import Column, Grid, Section
+from .trace_tables import view_of
 
 _MOST_ROWS = 12
 _MOST_CHARACTERS = 300
