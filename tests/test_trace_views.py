@@ -90,7 +90,7 @@ def number_rows(shown, heading):
 def test_terminal_shows_every_stage_with_its_sentence_formula_and_shapes(make):
     one = make()
     shown = " ".join(one.to_terminal(width=200, color=False).split())
-    stages = getattr(one, "stages", None) or getattr(one, "layers", None) or ()
+    stages = getattr(one, "layers", None) or getattr(one, "stages", ())
     for stage in stages:
         assert f"{stage.number} {stage.name}" in shown
         for part in (stage.does, *stage.formula.splitlines(), stage.takes, stage.gives):
