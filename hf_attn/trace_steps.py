@@ -12,7 +12,8 @@ from .explanation import Explanation
 from .modeling_hf_attn import HfAttnForSequenceClassification
 from .problem_types import REGRESSION
 from .stages import MOST_TOKENS_KEPT, Axis, PipelineTrace, Stage
-from .trace_wording import Wording, layer_wordings, sizes_of, stage_wordings, word_names
+from .trace_sizes import sizes_of
+from .trace_wording import Wording, layer_wordings, stage_wordings, word_names
 
 Array = NDArray[Any]
 
