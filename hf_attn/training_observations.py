@@ -28,6 +28,7 @@ _NO_SHARES = {"pearson"}
 _FIELDS = {
     "loss": "training loss",
     "validation_loss": "validation loss",
+    "score": "score",
     "attention_entropy": "attention",
 }
 
@@ -71,8 +72,8 @@ def divergence(epochs: Sequence[EpochTrace]) -> str | None:
     """Says that values are not finite, or that the training loss rose far above its lowest."""
     now = epochs[-1]
     if now.not_finite:
-        what = " and ".join(_FIELDS.get(name, name) for name in now.not_finite if name in _FIELDS)
-        return f"divergence: {what or 'the score'} is NaN or infinite; try a lower learning rate"
+        what = ", ".join(_FIELDS[name] for name in now.not_finite if name in _FIELDS)
+        return f"divergence: not a finite number: {what}; try a lower learning rate"
     known = [one for one in epochs if one.loss is not None]
     if now.loss is None or len(known) < 2:
         return None
