@@ -164,7 +164,7 @@ def _sentence_on_attention(trace: TrainingTrace) -> Iterator[str]:
     entropies = [one.attention_entropy or 0.0 for one in known]
     shares = [one.attention_share for one in known if one.attention_share is not None]
     change = entropies[-1] - entropies[0]
-    how = "Attention stayed as it was"
+    how = "Attention" if len(known) == 1 else "Attention stayed as it was"
     if abs(change) >= LEAST_ENTROPY_CHANGE:
         how = "Attention spread" if change > 0 else "Attention concentrated"
     even = "" if trace.sample is None else f" (even attention: {trace.sample.even_entropy:.2f})"
