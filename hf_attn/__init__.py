@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from .token_counts import read_token_counts as read_token_counts
     from .tokenization_hf_attn import HfAttnTokenizer as HfAttnTokenizer
     from .training import train as train
+    from .training_trace import TrainingTrace as TrainingTrace
+    from .training_trace import read_training_trace as read_training_trace
+    from .training_trace_callback import TrainingTraceCallback as TrainingTraceCallback
 
 __version__ = "0.1.0"
 
@@ -37,10 +40,13 @@ _MODULE_OF = {
     "HfAttnTokenizer": "tokenization_hf_attn",
     "InputError": "errors",
     "Lexicon": "lexicon",
+    "TrainingTrace": "training_trace",
+    "TrainingTraceCallback": "training_trace_callback",
     "explain": "explainer",
     "load_text_dataset": "data",
     "read_lexicon": "lexicon_reader",
     "read_token_counts": "token_counts",
+    "read_training_trace": "training_trace",
     "train": "training",
 }
 __all__ = ["__version__", *_MODULE_OF]
