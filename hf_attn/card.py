@@ -24,11 +24,12 @@ from .lexicon import AGAINST, Lexicon
 from .lexicon_reader import read_lexicon
 from .loading import load_classifier
 from .markdown import python_string
+from .model_folder import RunFiles, read_run_files
 from .modeling_hf_attn import HfAttnForSequenceClassification
 from .problem_types import MULTI, REGRESSION, SINGLE
-from .run_record import read_record
 from .templating import render
-from .token_counts import read_token_counts
+from .training_trace import TrainingTrace
+from .training_trace_series import legend
 from .wording import prediction_line
 
 logger = logging.getLogger(__name__)
@@ -52,15 +53,15 @@ def render_card(folder: Path, repo_id: str | None = None, *, revision: str | Non
     """
     folder = Path(folder).resolve()
     model, tokenizer = load_classifier(str(folder))
-    counts, record = read_token_counts(str(folder)), read_record(folder)
-    return make_card(model, tokenizer, record, counts, repo_id or folder.name, revision=revision)
+    return make_card(
+        model, tokenizer, read_run_files(folder), repo_id or folder.name, revision=revision
+    )
 
 
 def make_card(
     model: HfAttnForSequenceClassification,
     tokenizer: PreTrainedTokenizerBase,
-    record: Mapping[str, Any] | None,
-    token_counts: Mapping[str, int] | None,
+    run: RunFiles,
     name: str,
     *,
     revision: str | None = None,
@@ -70,12 +71,12 @@ def make_card(
     Args:
         model: The classifier.
         tokenizer: Its tokenizer.
-        record: What `run.json` holds; None if there is none.
-        token_counts: How often each token occurred in training, if that is known.
+        run: What is known of the training.
         name: Id of its repository, or the name of its folder.
         revision: Branch of the repository; main without it.
     """
-    lexicon = _lexicon(model, tokenizer, token_counts)
+    record = run.record
+    lexicon = _lexicon(model, tokenizer, run.token_counts)
     card = render(
         "model_card.md",
         metadata=Markup(make_metadata(name, record)),
@@ -85,7 +86,7 @@ def make_card(
         record=record,
         **_of_model(model, tokenizer, lexicon),
         **_of_labels(model, record, lexicon),
-        **(_UNKNOWN if record is None else _of_training(record, name)),
+        **(_UNKNOWN if record is None else _of_training(record, run.trace, name)),
         decision=None if lexicon is None else _decision(model, tokenizer, record),
     )
     return f"{card}\n{CARD_MARK}\n"
@@ -145,13 +146,17 @@ def _of_labels(
     }
 
 
-def _of_training(record: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _of_training(
+    record: Mapping[str, Any], trace: TrainingTrace | None, name: str
+) -> dict[str, Any]:
     """Gives what the template says of the run."""
-    epochs, num_left_out = epochs_table(record)
+    epochs, num_left_out = epochs_table(record, trace)
     data, training = record["data"], record["settings"]["training"]
     return {
         "epochs": epochs,
         "num_epochs_left_out": num_left_out,
+        "observations": () if trace is None else trace.summary,
+        "trace_legend": () if trace is None else legend(trace),
         "corpus": CORPORA.get(data["source"]) if data["kind"] == "corpus" else None,
         "num_cut": sum(data["texts_cut"].values()),
         "settings": settings_line(record),

@@ -67,6 +67,25 @@ def fetch_model(repo_id: str, *, revision: str | None = None, only: str | None =
     raise AssertionError  # the last attempt gives or raises
 
 
+def find_file(name_or_path: str | Path, name: str, *, revision: str | None = None) -> Path | None:
+    """Gives one file of a saved model; None if there is none, or it cannot be fetched.
+
+    Args:
+        name_or_path: A folder that training wrote, or the id of a Hub repository.
+        name: Of the file.
+        revision: Branch, tag or commit of the repository.
+    """
+    folder = Path(name_or_path)
+    if not folder.is_dir():
+        try:
+            folder = fetch_model(str(name_or_path), revision=revision, only=name)
+        except InputError as error:  # no connection, say
+            logger.warning("%s of %s cannot be read: %s", name, name_or_path, error)
+            return None
+    path = folder / name
+    return path if path.is_file() else None
+
+
 def pull(repo_id: str, folder: Path, *, revision: str | None = None) -> list[Path]:
     """Copies a model of the Hub into a folder: all its files, or none.
 

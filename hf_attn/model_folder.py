@@ -1,4 +1,4 @@
-"""Writes a classifier into a folder, with all that belongs beside its weights."""
+"""A classifier's folder: what is written beside the weights, and what can be read there."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from .modeling_hf_attn import HfAttnForSequenceClassification
-from .run_record import write_record
-from .token_counts import write_token_counts
+from .run_record import read_record, write_record
+from .token_counts import read_token_counts, write_token_counts
+from .training_trace import TrainingTrace, read_training_trace, write_training_trace
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,23 @@ class RunFiles:
     Attributes:
         record: What `run.json` holds.
         token_counts: How often each token occurred in training.
+        trace: How the training went, epoch by epoch.
     """
 
     record: Mapping[str, Any] | None = None
     token_counts: Mapping[str, int] | None = None
+    trace: TrainingTrace | None = None
+
+
+def read_run_files(folder: Path) -> RunFiles:
+    """Gives what the files beside the weights say of the run.
+
+    Raises:
+        InputError: If one of them is broken.
+    """
+    return RunFiles(
+        read_record(folder), read_token_counts(str(folder)), read_training_trace(folder)
+    )
 
 
 def write_model(
@@ -40,3 +54,5 @@ def write_model(
         write_record(run.record, folder)
     if run.token_counts is not None:
         write_token_counts(run.token_counts, folder)
+    if run.trace is not None:
+        write_training_trace(run.trace, folder)

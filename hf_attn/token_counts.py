@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,9 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from .batching import TokenizedTexts
 from .errors import InputError
-from .fetching import fetch_model
-
-logger = logging.getLogger(__name__)
+from .fetching import find_file
 
 COUNTS_FILE = "token_counts.json"
 
@@ -47,15 +44,8 @@ def read_token_counts(name_or_path: str, *, revision: str | None = None) -> dict
     Raises:
         InputError: If the file is broken.
     """
-    folder = Path(name_or_path)
-    if not folder.is_dir():
-        try:
-            folder = fetch_model(name_or_path, revision=revision, only=COUNTS_FILE)
-        except InputError as error:  # no connection, say
-            logger.warning("the token counts of %s cannot be read: %s", name_or_path, error)
-            return None
-    path = folder / COUNTS_FILE
-    if not path.is_file():
+    path = find_file(name_or_path, COUNTS_FILE, revision=revision)
+    if path is None:
         return None
     try:
         counts = json.loads(path.read_text(encoding="utf-8"))

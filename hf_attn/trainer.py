@@ -233,9 +233,7 @@ class HfAttnTrainer(Trainer):
         name: str,
         revision: str | None,
     ) -> str:
-        return make_card(
-            model, self._tokenizer, known.record, known.token_counts, name, revision=revision
-        )
+        return make_card(model, self._tokenizer, known, name, revision=revision)
 
     @property
     def _tokenizer(self) -> PreTrainedTokenizerBase:

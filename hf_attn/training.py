@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -42,20 +42,20 @@ from .mean_feature import mean_token_feature
 from .metrics import score_logits
 from .model_folder import RunFiles, write_model
 from .modeling_hf_attn import HfAttnForSequenceClassification
-from .problem_types import MULTI, REGRESSION, SINGLE, ProblemType
-from .progress import LineProgress
+from .problem_types import MAIN_METRIC, ProblemType
+from .progress import LineProgress, write_line
 from .run_record import make_record
 from .saving import check_output_folder, make_output_folder, staged, writing_to
 from .starting_point import add_lora, build_starting_point
 from .token_counts import count_tokens
 from .trainer import HfAttnTrainer, prepare_repository
+from .training_trace import TrainingTrace, drop_training_trace
+from .training_trace_callback import TrainingTraceCallback
 
 # The default length of a run: passes over a large data set, steps on a small one.
 _LEAST_EPOCHS = 4
 _MOST_EPOCHS = 100
 _LEAST_STEPS = 600
-# The validation score that picks the best epoch.
-MAIN_METRIC = {SINGLE: "accuracy", MULTI: "micro_f1", REGRESSION: "pearson"}
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,16 @@ class TrainingRun:
         model: The classifier, in evaluation mode.
         tokenizer: Its tokenizer.
         record: What `run.json` holds.
-        output_dir: The folder that all three are saved in.
+        output_dir: The folder that all of it is saved in.
+        trace: How the training went, epoch by epoch; None if it was not traced, and in all
+            processes but the first.
     """
 
     model: HfAttnForSequenceClassification
     tokenizer: PreTrainedTokenizerBase
     record: dict[str, Any]
     output_dir: Path
+    trace: TrainingTrace | None = None
 
 
 @dataclass
@@ -83,6 +86,7 @@ class _RunSoFar:
     data: datasets.DatasetDict
     texts: dict[str, TokenizedTexts]
     token_counts: dict[str, int]
+    tracing: TrainingTraceCallback | None
     started: float
     train_started: float = math.nan
     train_ended: float | None = None
@@ -93,7 +97,7 @@ class _RunSoFar:
         state: TrainerState,
         evaluations: Mapping[str, Evaluation] | None = None,
     ) -> RunFiles:
-        """Gives record and token counts; without evaluations the run is not at its end."""
+        """Gives what is known by now; without evaluations the run is not at its end."""
         now = time.perf_counter()
         seconds = {
             "train": (self.train_ended or now) - self.train_started,
@@ -102,7 +106,8 @@ class _RunSoFar:
         record = make_record(
             self.settings, model, self.data, self.texts, evaluations, state, seconds
         )
-        return RunFiles(record, self.token_counts)
+        trace = None if self.tracing is None else self.tracing.trace
+        return RunFiles(record, self.token_counts, trace)
 
 
 class PushError(InputError):
@@ -147,8 +152,20 @@ def train(
     return run_training(settings, callbacks)
 
 
-def run_training(settings: Settings, callbacks: Sequence[TrainerCallback] = ()) -> TrainingRun:
-    """Trains as [`train`] does, from settings that flags or a file gave."""
+def run_training(
+    settings: Settings,
+    callbacks: Sequence[TrainerCallback] = (),
+    *,
+    tell: Callable[[str], object] | None = None,
+) -> TrainingRun:
+    """Trains as [`train`] does, from settings that flags or a file gave.
+
+    Args:
+        settings: Of data, model and training.
+        callbacks: Passed on to `Trainer`.
+        tell: Called with lines of text on each epoch; if None, they stand above the progress bar,
+            and are logged where there is none.
+    """
     data_arguments, model_arguments, arguments = settings
     started = time.perf_counter()
     output_dir = Path(str(arguments.output_dir))
@@ -165,7 +182,14 @@ def run_training(settings: Settings, callbacks: Sequence[TrainerCallback] = ()) 
         check_same_model(resume, model.config)
     with arguments.main_process_first(desc="making the output folder"):
         make_output_folder(output_dir, keep_checkpoints=resume is not None)
-    run_so_far = _RunSoFar(settings, data, texts, count_tokens(texts["train"], tokenizer), started)
+    run_so_far = _RunSoFar(
+        settings,
+        data,
+        texts,
+        count_tokens(texts["train"], tokenizer),
+        _tracing(arguments, texts, tell),
+        started,
+    )
     trainer = _build_trainer(model, tokenizer, run_so_far, callbacks)
     run_so_far.train_started = time.perf_counter()
     with writing_to(output_dir):
@@ -191,10 +215,11 @@ def run_training(settings: Settings, callbacks: Sequence[TrainerCallback] = ()) 
         with writing_to(output_dir), staged(output_dir) as folder:
             write_model(folder, model, tokenizer, files)
             if arguments.overwrite or not keeps_page(output_dir):
-                name = output_dir.resolve().name
-                card = make_card(model, tokenizer, files.record, files.token_counts, name)
+                card = make_card(model, tokenizer, files, output_dir.resolve().name)
                 (folder / CARD_FILE).write_text(card, encoding="utf-8")
-    run = TrainingRun(model, tokenizer, dict(files.record or {}), output_dir)
+            if files.trace is None:
+                drop_training_trace(output_dir)  # of the model that is replaced
+    run = TrainingRun(model, tokenizer, dict(files.record or {}), output_dir, files.trace)
     trainer.accelerator.wait_for_everyone()  # but not for the pushes, which may take long
     if arguments.push_to_hub and trainer.is_world_process_zero():
         _push(trainer, run)
@@ -255,7 +280,7 @@ def _build_trainer(
             eval_dataset=validation,
             processing_class=tokenizer,
             compute_metrics=compute_metrics,
-            callbacks=list(callbacks),
+            callbacks=[*callbacks, *([run.tracing] if run.tracing else [])],
             describe=run.files,
         )
     except (ImportError, RuntimeError) as error:  # a package that --report_to or --optim needs
@@ -263,10 +288,24 @@ def _build_trainer(
     trainer.remove_callback(PrinterCallback)  # the library does not print
     if not arguments.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
-        trainer.add_callback(LineProgress())
+        trainer.add_callback(LineProgress(tells_of_epochs=not arguments.training_trace))
     if arguments.load_best_model_at_end and arguments.early_stopping_patience:
         trainer.add_callback(EarlyStoppingCallback(arguments.early_stopping_patience))
     return trainer
+
+
+def _tracing(
+    arguments: HfAttnTrainingArguments,
+    texts: dict[str, TokenizedTexts],
+    tell: Callable[[str], object] | None,
+) -> TrainingTraceCallback | None:
+    """Gives the callback that traces the training, on the validation texts if there are any."""
+    if not arguments.training_trace:
+        return None
+    if tell is None and not arguments.disable_tqdm:
+        tell = write_line
+    split = "validation" if "validation" in texts else "train"
+    return TrainingTraceCallback(texts[split], split=split, tell=tell, writes=False)
 
 
 def _epochs_for(arguments: HfAttnTrainingArguments, texts: TokenizedTexts, num_labels: int) -> int:

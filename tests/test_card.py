@@ -20,7 +20,9 @@ from hf_attn import HfAttnTokenizer, InputError, explain, read_lexicon, read_tok
 from hf_attn.card import keeps_page, make_card, render_card
 from hf_attn.corpora import corpus_path
 from hf_attn.loading import load_classifier
+from hf_attn.model_folder import RunFiles
 from hf_attn.run_record import read_record
+from hf_attn.training_trace import read_training_trace
 
 ROOT = Path(__file__).parents[1]
 TOKEN = "hf_" + "aBcDeFgHiJ" * 3
@@ -111,7 +113,24 @@ def test_tables_equal_the_record(trained_folder, card):
     for one in record["epochs"]:
         if one["epoch"] in shown:
             keys = ("loss", "eval_loss", "eval_accuracy", "eval_macro_f1")
-            assert shown[one["epoch"]] == [f"{one[key]:.4f}" for key in keys]
+            assert shown[one["epoch"]][:4] == [f"{one[key]:.4f}" for key in keys]
+    trace = read_training_trace(trained_folder)
+    assert epochs[0][-2:] == ["attention entropy", "top word"]
+    for one in trace.epochs:
+        if one.epoch in shown:
+            entropy, share = f"{one.attention_entropy:.2f}", f"{100 * one.attention_share:.1f} %"
+            assert shown[one.epoch][4:] == [entropy, share]
+    (said,) = [line for line in card.splitlines() if line.startswith("- What the epochs say: ")]
+    for sentence in (*trace.summary, "Means over 40 validation texts"):
+        assert sentence in said
+
+
+def test_card_of_a_model_without_a_trace_has_the_other_columns(trained_folder, tmp_path, card):
+    shutil.copytree(trained_folder, tmp_path / trained_folder.name)
+    (tmp_path / trained_folder.name / "training_trace.json").unlink()
+    without = render_card(tmp_path / trained_folder.name)
+    assert "What the epochs say" not in without
+    assert [row[:5] for row in tables(card)[3]] == tables(without)[3]
 
 
 def test_words_of_the_labels_are_those_of_the_lexicon(trained_folder, card):
@@ -259,7 +278,7 @@ def test_metadata_keeps_odd_names(trained_folder, name):
     record = read_record(trained_folder)
     record["data"] |= {"source": name, "kind": "hub"}
     record["settings"]["training"]["language"] = "no"
-    data = ModelCard(make_card(model, tokenizer, record, None, name)).data
+    data = ModelCard(make_card(model, tokenizer, RunFiles(record), name)).data
     assert data.model_name == name
     assert data.language == "no"
     assert data.datasets == [name]
@@ -272,7 +291,7 @@ def test_hub_data_set_and_model_are_named_in_the_metadata(trained_folder):
     record["data"] |= {"source": "user/tickets", "kind": "hub"}
     record["settings"]["data"] |= {"subset": "en", "revision": "v1"}
     record["settings"]["model"]["model"] = "user/base"
-    data = ModelCard(make_card(model, tokenizer, record, None, "m")).data
+    data = ModelCard(make_card(model, tokenizer, RunFiles(record), "m")).data
     assert (data.datasets, data.base_model) == (["user/tickets"], "user/base")
     (result, _) = data.eval_results
     assert (result.dataset_type, result.dataset_config, result.dataset_revision) == (
@@ -294,7 +313,7 @@ def test_weights_that_are_not_finite_give_a_card_without_words(trained_folder, c
     model.score.bias.data.fill_(np.nan)
     record = read_record(trained_folder)
     record["metrics"]["test"]["macro_f1"] = float("nan")
-    card = make_card(model, tokenizer, record, None, "m")
+    card = make_card(model, tokenizer, RunFiles(record), "m")
     assert "The model card goes without words" in caplog.text
     assert [one.metric_type for one in ModelCard(card).data.eval_results] == ["accuracy"]
     assert len(tables(card)) == 3
@@ -383,6 +402,7 @@ def form(card):
     """A card without what a training decides: numbers, words, versions and the rows of tables."""
     text = re.sub(r"^\|.*\n", "|\n", card, flags=re.M)
     text = re.sub(r"“.*", "", re.sub(r"Versions: .*", "", text))
+    text = re.sub(r"What the epochs say: .*? Attention entropy:", "", text)
     text = re.sub(r'"[a-z ]+"', '""', re.sub(r"^bias .*$", "bias", text, flags=re.M))
     return re.sub(r"N thread\b", "N threads", re.sub(r"-?\d[\d.,e+-]*", "N", text))
 
