@@ -40,7 +40,7 @@ class CodeReading(griffe.Extension):
                     default=field.value,
                 )
                 for field in cls.attributes.values()
-                if field.annotation is not None and "ClassVar" not in str(field.annotation)
+                if "instance-attribute" in field.labels and field.annotation is not None
             ]
             itself = griffe.Parameter("self", kind=griffe.ParameterKind.positional_or_keyword)
             parameters = griffe.Parameters(itself, *fields)

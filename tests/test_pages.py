@@ -1,0 +1,115 @@
+"""The blocks of the README and of the documentation run as they stand, beside a model of R8."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hf_attn import InputError, train
+from hf_attn.corpora import corpus_path
+
+ROOT = Path(__file__).parents[1]
+PAGES = {
+    str(file.relative_to(ROOT)): re.findall(
+        r"^```(\w+)\n(.*?)^```$", file.read_text(encoding="utf-8"), re.M | re.S
+    )
+    for file in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+}
+# What a page shows of a Hub and its commits cannot run without one; tests/test_hub_*.py do it.
+NEED_A_HUB = {"docs/sharing.md"}
+RUN = [
+    page
+    for page, blocks in PAGES.items()
+    if page not in NEED_A_HUB and any(language in ("python", "bash") for language, _ in blocks)
+]
+# What installs, serves, tests, takes hours or needs another program is run by people and by CI.
+NOT_RUN = re.compile(
+    r"(?:make|pip|git|cd|accelerate|torchrun|\.|fasttext|python scripts/benchmark\w+\.py"
+    r"|cut .* \| fasttext|hf-attn (?:demo|push|pull|train .*--push-to-hub)|hf auth login) "
+)
+NUMBER = re.compile(r"-?\d+\.\d+")
+
+
+@pytest.fixture(scope="module")
+def r8_folder(tmp_path_factory):
+    """A folder as it is after `make demo` with a smaller budget, and a user's own files."""
+    folder = tmp_path_factory.mktemp("pages")
+    try:
+        corpus_path("r8", "train")
+    except InputError as error:
+        pytest.skip(f"R8 cannot be had here: {error}")
+    train("r8", folder / "r8-model", num_train_epochs=2)
+    rows = [
+        (f"{word} delivery of order {n}", word) for n in range(20) for word in ("late", "lost")
+    ]
+    for name, part in (("tickets", rows), ("tickets-test", rows[:8])):
+        lines = ["text,label", *(f"{text},{label}" for text, label in part)]
+        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    for name, part in (("train", rows), ("test", rows[:8])):
+        lines = [f"__label__{label} {text}" for text, label in part]
+        (folder / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    (folder / "texts.txt").write_text("oil prices rose\nwheat exports fell\n")
+    return folder
+
+
+def run(folder, *command):
+    scripts = Path(sys.executable).parent
+    environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+    process = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, f"{command[-1]}\n{process.stdout}\n{process.stderr}"
+    return process.stdout
+
+
+def without_numbers(text):
+    return NUMBER.sub("N", text)
+
+
+def test_no_figure_is_left_to_be_filled_in():
+    assert [page for page in PAGES if "@@" in (ROOT / page).read_text(encoding="utf-8")] == []
+
+
+def test_every_block_names_what_it_is():
+    languages = {language for blocks in PAGES.values() for language, _ in blocks}
+    assert languages <= {"python", "bash", "console", "text"}
+    assert sum(language == "python" for language, _ in PAGES["README.md"]) >= 3
+
+
+@pytest.mark.parametrize("page", RUN)
+def test_blocks_of_a_page_run_and_print_what_they_say(page, r8_folder, tmp_path):
+    """The shell's blocks in their order, then the Python ones as one program."""
+    folder = tmp_path / "here"
+    trains_it = any("--output-dir r8-model" in body for _, body in PAGES[page])
+    left_out = shutil.ignore_patterns("r8-model") if trains_it and page != "README.md" else None
+    shutil.copytree(r8_folder, folder, ignore=left_out)
+    printed = ""
+    for language, body in PAGES[page]:
+        if language == "bash":
+            printed += run(folder, "bash", "-euo", "pipefail", "-c", body)
+    code = "\n".join(body for language, body in PAGES[page] if language == "python")
+    if code:
+        by_python = without_numbers(run(folder, sys.executable, "-c", code))
+        # What a block prints stands behind `# ` in it; the numbers depend on the training.
+        said = [without_numbers(line) for line in re.findall(r"^# (.+)$", code, re.M)]
+        assert said or by_python
+        assert [line for line in said if line not in by_python] == []
+    if trains_it and page != "README.md":  # the very model that the page shows the output of
+        shown = " ".join(body for language, body in PAGES[page] if language == "text")
+        assert set(re.findall(r"[a-z_≠]+", shown)) <= set(re.findall(r"[a-z_≠]+", printed))
+
+
+def test_console_blocks_hold_only_what_cannot_be_run_here():
+    lines = [
+        line
+        for blocks in PAGES.values()
+        for language, body in blocks
+        if language == "console"
+        for line in body.splitlines()
+    ]
+    assert lines
+    assert [line for line in lines if not NOT_RUN.match(line)] == []
