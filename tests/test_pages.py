@@ -1,7 +1,9 @@
 """The blocks of the README and of the documentation run as they stand, beside a model of R8."""
 
-import os
+import contextlib
+import io
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hf_attn import InputError, train
+from hf_attn import InputError, cli
 from hf_attn.corpora import corpus_path
 
 ROOT = Path(__file__).parents[1]
@@ -31,21 +33,20 @@ NOT_RUN = re.compile(
     r"(?:make|pip|git|cd|accelerate|torchrun|\.|fasttext|python scripts/benchmark\w+\.py"
     r"|cut .* \| fasttext|hf-attn (?:demo|push|pull|train .*--push-to-hub)|hf auth login) "
 )
+TRAIN_R8 = "hf-attn train r8 --output-dir r8-model"
 NUMBER = re.compile(r"-?\d+\.\d+")
 
 
 @pytest.fixture(scope="module")
 def r8_folder(tmp_path_factory):
-    """A folder as it is after `make demo` with a smaller budget, and a user's own files."""
+    """A folder with a model of R8, trained as the tutorial does, and a user's own files."""
     folder = tmp_path_factory.mktemp("pages")
     try:
         corpus_path("r8", "train")
     except InputError as error:
         pytest.skip(f"R8 cannot be had here: {error}")
-    train("r8", folder / "r8-model", num_train_epochs=2)
-    rows = [
-        (f"{word} delivery of order {n}", word) for n in range(20) for word in ("late", "lost")
-    ]
+    (folder / "train-output").write_text(run_here(folder, TRAIN_R8), encoding="utf-8")
+    rows = [(f"{word} delivery of order {n}", word) for n in range(20) for word in ("late", "lost")]
     for name, part in (("tickets", rows), ("tickets-test", rows[:8])):
         lines = ["text,label", *(f"{text},{label}" for text, label in part)]
         (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
@@ -56,13 +57,28 @@ def r8_folder(tmp_path_factory):
     return folder
 
 
-def run(folder, *command):
-    scripts = Path(sys.executable).parent
-    environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+def run_here(folder, command):
+    """Gives what an `hf-attn` command prints, run in this process, which has all imports done."""
+    before, _, command = command.rpartition(" | ")
+    stdin = subprocess.run(before, shell=True, cwd=folder, capture_output=True, check=True).stdout
+    output = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output):
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", shlex.split(command))
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        try:
+            cli.main()
+        except SystemExit as stopped:
+            assert not stopped.code, f"{command}\n{output.getvalue()}"
+    return output.getvalue()
+
+
+def run_python(folder, code):
+    """Gives what a program prints, in a process of its own, as a reader runs it."""
     process = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
     )
-    assert process.returncode == 0, f"{command[-1]}\n{process.stdout}\n{process.stderr}"
+    assert process.returncode == 0, process.stderr
     return process.stdout
 
 
@@ -82,23 +98,27 @@ def test_every_block_names_what_it_is():
 
 @pytest.mark.parametrize("page", RUN)
 def test_blocks_of_a_page_run_and_print_what_they_say(page, r8_folder, tmp_path):
-    """The shell's blocks in their order, then the Python ones as one program."""
+    """The commands in their order, then the Python blocks as one program."""
     folder = tmp_path / "here"
-    trains_it = any("--output-dir r8-model" in body for _, body in PAGES[page])
-    left_out = shutil.ignore_patterns("r8-model") if trains_it and page != "README.md" else None
-    shutil.copytree(r8_folder, folder, ignore=left_out)
-    printed = ""
-    for language, body in PAGES[page]:
-        if language == "bash":
-            printed += run(folder, "bash", "-euo", "pipefail", "-c", body)
+    shutil.copytree(r8_folder, folder)
+    commands = [
+        line
+        for language, body in PAGES[page]
+        if language == "bash"
+        for line in body.splitlines()
+    ]
+    printed = (folder / "train-output").read_text(encoding="utf-8")
+    for command in commands:
+        if command != TRAIN_R8:  # which the folder's model was made by
+            printed += run_here(folder, command)
     code = "\n".join(body for language, body in PAGES[page] if language == "python")
     if code:
-        by_python = without_numbers(run(folder, sys.executable, "-c", code))
+        by_python = without_numbers(run_python(folder, code))
         # What a block prints stands behind `# ` in it; the numbers depend on the training.
         said = [without_numbers(line) for line in re.findall(r"^# (.+)$", code, re.M)]
         assert said or by_python
         assert [line for line in said if line not in by_python] == []
-    if trains_it and page != "README.md":  # the very model that the page shows the output of
+    if TRAIN_R8 in commands:  # then the page shows what this very model says
         shown = " ".join(body for language, body in PAGES[page] if language == "text")
         assert set(re.findall(r"[a-z_≠]+", shown)) <= set(re.findall(r"[a-z_≠]+", printed))
 
