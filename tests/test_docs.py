@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import importlib
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 import hf_attn
+from hf_attn.loading import load_classifier
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -185,3 +187,15 @@ def test_search_works_without_a_network(server, browser_page):
     result.wait_for(timeout=20_000)
     assert "from-fasttext" in result.get_attribute("href")
     assert [address for address in browser_page.asked if not address.startswith(server)] == []
+
+
+def test_picture_is_the_same_bytes_each_time(trained_folder, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    script = importlib.import_module("make_pictures")
+    model, tokenizer = load_classifier(str(trained_folder))
+    for name in ("first.png", "second.png"):
+        script.draw_decision(model, tokenizer, tmp_path / name, attentions=True)
+    first = (tmp_path / "first.png").read_bytes()
+    assert first == (tmp_path / "second.png").read_bytes()
+    assert first.startswith(b"\x89PNG")
+    assert len(first) < 100_000

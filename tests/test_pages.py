@@ -66,10 +66,12 @@ def run_here(folder, command):
         patch.chdir(folder)
         patch.setattr(sys, "argv", shlex.split(command))
         patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        code = 0
         try:
             cli.main()
         except SystemExit as stopped:
-            assert not stopped.code, f"{command}\n{output.getvalue()}"
+            code = stopped.code
+    assert not code, f"{command}\n{output.getvalue()}"
     return output.getvalue()
 
 
@@ -102,10 +104,7 @@ def test_blocks_of_a_page_run_and_print_what_they_say(page, r8_folder, tmp_path)
     folder = tmp_path / "here"
     shutil.copytree(r8_folder, folder)
     commands = [
-        line
-        for language, body in PAGES[page]
-        if language == "bash"
-        for line in body.splitlines()
+        line for language, body in PAGES[page] if language == "bash" for line in body.splitlines()
     ]
     printed = (folder / "train-output").read_text(encoding="utf-8")
     for command in commands:
