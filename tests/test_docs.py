@@ -14,8 +14,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import typer
 
 import hf_attn
+from hf_attn import cli
+from hf_attn.arguments import settings_from_flags
 from hf_attn.loading import load_classifier
 
 ROOT = Path(__file__).parents[1]
@@ -134,6 +137,32 @@ def test_links_to_elsewhere_go_where_we_know_of(pages):
     assert hosts <= LINKED_HOSTS
     schemes = {urlsplit(link).scheme for page in pages.values() for link in page.links} - {""}
     assert schemes <= {"https", "mailto"}
+
+
+def test_flags_that_pages_name_exist(capsys):
+    known = set()
+    for command in typer.main.get_command(cli.app).commands.values():
+        known |= {flag for option in command.params for flag in option.opts + option.secondary_opts}
+    with pytest.raises(SystemExit):
+        settings_from_flags(["--help"], "hf-attn train")
+    known |= set(re.findall(r"--[\w-]+", capsys.readouterr().out))
+    for page in ("train", "evaluate", "predict", "explain", "lexicon", "from-fasttext", "limits"):
+        text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+        text = re.sub(r"^(?:accelerate|torchrun).*$", "", text, flags=re.M)
+        named = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text))
+        assert named - known == set(), page
+
+
+def figures(name):
+    """The numbers in the rows of tables, and those of lists, of a page."""
+    text = (ROOT / name).read_text(encoding="utf-8").replace("\u2212", "-")
+    return set(re.findall(r"\d[\d,]*\.\d+(?:e-\d+)?|\d+,\d{3}|\d+(?= [%×])", text))
+
+
+def test_benchmarks_state_no_figure_that_is_not_measured_elsewhere():
+    measured = figures("README.md") | figures("docs/explanations-measured.md")
+    rounded = {f"{float(number):.1f}" for number in measured if re.fullmatch(r"\d+\.\d\d", number)}
+    assert figures("docs/benchmarks.md") - measured - rounded - {"3.11"} == set()
 
 
 @pytest.fixture
