@@ -20,8 +20,10 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parents[1]
-# Without an HTML table a reader of the raw file sees nothing; without text, a screen reader.
-_KEPT = ("text/html", "text/plain")
+# How a value is stored, in the first of these forms that it has.
+_FORMS = ("text/html", "text/plain")
+# One thread, as the last digits of a sum depend on how it is shared out.
+_SETTINGS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
 
 def main() -> None:
@@ -39,27 +41,24 @@ def executed(paths: Iterable[Path]) -> Iterator[NotebookNode]:
     Raises:
         CellExecutionError: If a cell does (from `nbclient.exceptions`).
     """
-    # The kernel is the one of this interpreter, and imports the package that lies beside us.
-    paths_before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), paths_before]))
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            for path in paths:
-                notebook = nbformat.read(path, as_version=4)
-                client = NotebookClient(
-                    notebook,
-                    timeout=600,
-                    kernel_name="python3",
-                    resources={"metadata": {"path": folder}},
-                    record_timing=False,
-                )
-                client.execute()
-                yield _without_machine(notebook)
-    finally:
-        if paths_before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = paths_before
+    with tempfile.TemporaryDirectory() as folder:
+        for path in paths:
+            notebook = nbformat.read(path, as_version=4)
+            client = NotebookClient(
+                notebook,
+                timeout=600,
+                kernel_name="python3",
+                resources={"metadata": {"path": folder}},
+                record_timing=False,
+            )
+            client.execute(env=_environment())
+            yield _without_machine(notebook)
+
+
+def _environment() -> dict[str, str]:
+    """Gives what the kernel runs under; it imports the package that lies beside us."""
+    python_path = filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
+    return {**os.environ, **_SETTINGS, "PYTHONPATH": os.pathsep.join(python_path)}
 
 
 def _without_machine(notebook: NotebookNode) -> NotebookNode:
@@ -70,7 +69,8 @@ def _without_machine(notebook: NotebookNode) -> NotebookNode:
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
             for output in cell.outputs:
                 if "data" in output:
-                    output.data = {kind: output.data[kind] for kind in _KEPT if kind in output.data}
+                    form = next(form for form in _FORMS if form in output.data)
+                    output.data = {form: output.data[form]}
     return notebook
 
 
