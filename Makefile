@@ -9,6 +9,8 @@ METADATA := pyproject.toml constraints.txt hf_attn/__init__.py
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
 CONFORMANCE_ARGS ?=
+# In the order in which they run: the second reads the model that the first one trains.
+NOTEBOOKS := docs/notebooks/decisions.ipynb docs/notebooks/inside-attention.ipynb
 
 # Empty files, as new as the last install without and with the `dev` extra.
 BASE := $(VENV)/.installed-base
@@ -16,7 +18,8 @@ DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint types format coverage conformance build test-sdist clean
+.PHONY: help install demo test lint types format coverage conformance docs docs-serve notebooks
+.PHONY: pictures build test-sdist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +48,21 @@ coverage: $(DEV) ## the tests, with the lines and branches that none of them run
 
 conformance: $(DEV) ## transformers' own common tests, on our classes
 	$(BIN)/python scripts/conformance.py $(CONFORMANCE_ARGS)
+
+# Links within the site are checked; those to elsewhere are listed, for a person to follow.
+docs: $(DEV) ## the documentation, in build/docs, and what it links to, in build/docs-links.txt
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	grep -rhoE --include='*.html' '<a[^>]* href="https?://[^"]+' build/docs \
+		| sed 's/.*href="//' | sort | uniq -c > build/docs-links.txt
+
+docs-serve: $(DEV) ## the documentation on loopback, built again at each change
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+notebooks: $(DEV) ## run the notebooks of the documentation and store what they give
+	$(BIN)/python scripts/execute_notebooks.py $(NOTEBOOKS)
+
+pictures: $(DEV) ## draw the pictures of the README and the documentation
+	$(BIN)/python scripts/make_pictures.py
 
 build: $(DEV) ## source distribution and wheel, in dist/
 	rm -rf dist
