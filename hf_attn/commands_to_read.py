@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .command_options import AsJson, BatchSize, ModelName, Source, TextColumn, TextPair
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from .scaling import ScalingComparison
+    from .stages import PipelineTrace
+    from .training_trace import TrainingTrace
 
 # So many explanations are in memory where they are printed one by one.
 _TEXTS_AT_ONCE = 256
@@ -83,19 +89,58 @@ def trace(
     compare: Annotated[
         bool, typer.Option("--compare", help="Show what scaling by 1/√K does instead.")
     ] = False,
+    training: Annotated[
+        bool, typer.Option("--training", help="Show how the model's training went instead.")
+    ] = False,
     html: Annotated[Path | None, typer.Option(help="Write a page to this file.")] = None,
+    png: Annotated[
+        Path | None, typer.Option(help="Write the curves of the training to this file.")
+    ] = None,
     text_pair: TextPair = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a text on its way through a model: seven stages with their shapes and numbers."""
+    """Show a text on its way through a model, in seven stages, or how its training went."""
+    if prediction + compare + training > 1:
+        raise InputError("expected one of --prediction, --compare and --training, got more.")
+    if training and (source is not None or text_pair is not None):
+        raise InputError("expected no text beside --training, got one. Leave out one of the two.")
+    if png is not None and not training:
+        raise InputError("expected --png beside --training. For a text there is --html.")
+    made: Any = (
+        _training_of(model)
+        if training
+        else _trace_of(model, source, text_pair, prediction=prediction, compare=compare)
+    )
+    if html is not None:
+        made.to_html(html)
+    if png is not None:
+        made.to_png(png)
+    if as_json:
+        typer.echo(made.to_json(), nl=False)
+    elif html is None and png is None:
+        typer.echo(made.to_terminal())
+
+
+def _training_of(model: str) -> TrainingTrace:
+    from .training_trace import read_training_trace
+
+    trace = read_training_trace(model)
+    if trace is None:
+        raise InputError(
+            f"{model}: expected a model with the trace of its training, found none. `hf-attn "
+            "train` writes one beside the weights, unless --training-trace False is given."
+        )
+    return trace
+
+
+def _trace_of(
+    model: str, source: str | None, text_pair: str | None, *, prediction: bool, compare: bool
+) -> PipelineTrace | ScalingComparison:
     from .command_texts import read_texts
-    from .errors import InputError
     from .loading import load_classifier
     from .scaling import compare_scaling
     from .trace import DEFAULT_TEXT, trace_pipeline, trace_prediction
 
-    if prediction and compare:
-        raise InputError("expected --prediction or --compare, got both. Give one of them.")
     texts, pairs = read_texts(DEFAULT_TEXT if source is None else source, text_pair=text_pair)
     if len(texts) != 1:
         raise InputError(
@@ -103,13 +148,7 @@ def trace(
         )
     make = compare_scaling if compare else trace_prediction if prediction else trace_pipeline
     classifier, tokenizer = load_classifier(model)
-    made = make(texts[0], classifier, tokenizer, pair=None if pairs is None else pairs[0])
-    if html is not None:
-        made.to_html(html)
-    if as_json:
-        typer.echo(made.to_json(), nl=False)
-    elif html is None:
-        typer.echo(made.to_terminal())
+    return make(texts[0], classifier, tokenizer, pair=None if pairs is None else pairs[0])
 
 
 def lexicon(

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from transformers import PreTrainedTokenizerBase
 
-from hf_attn import HfAttnForSequenceClassification, explain, train
+from hf_attn import HfAttnForSequenceClassification, explain, read_training_trace, train
 from hf_attn.loading import load_classifier
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "pictures"
@@ -32,10 +32,16 @@ def main() -> None:
     given = parser.parse_args()
     given.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        model, tokenizer = load_classifier(given.model or str(train("r8", folder).output_dir))
+        name = given.model or str(train("r8", folder).output_dir)
+        model, tokenizer = load_classifier(name)
         torch.set_num_threads(1)  # the last digit of a sum depends on how it is shared out
         draw_decision(model, tokenizer, given.output / "decision.png")
         draw_decision(model, tokenizer, given.output / "attention.png", attentions=True)
+        trace = read_training_trace(name)
+        if trace is None:
+            parser.error(f"{name}: expected a model with the trace of its training, found none")
+        trace.to_png(given.output / "training.png")
+        _use_few_colors(given.output / "training.png")
 
 
 def draw_decision(
@@ -47,6 +53,11 @@ def draw_decision(
 ) -> None:
     """Draws why a text got its label, and if asked for which words read which."""
     explain(TEXT, model, tokenizer, attentions=attentions).to_png(path)
+    _use_few_colors(path)
+
+
+def _use_few_colors(path: Path) -> None:
+    """Makes a picture's file small."""
     with Image.open(path) as picture:
         few_colors = picture.convert("RGB").quantize(COLORS)
     few_colors.save(path, optimize=True)

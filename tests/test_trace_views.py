@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from itertools import takewhile
 
@@ -16,6 +17,7 @@ from hf_attn import (
     InputError,
     cli,
     compare_scaling,
+    read_training_trace,
     trace_pipeline,
     trace_prediction,
 )
@@ -299,9 +301,41 @@ def test_command_says_what_is_wrong(trained_folder, tmp_path):
         ((tmp_path,), "", "expected a model of type 'hf_attn', got 'bert'"),
         ((trained_folder, "-"), "", "-: expected one text to trace, got 0"),
         ((trained_folder, "-"), "a\nb\n", "-: expected one text to trace, got 2"),
-        ((trained_folder, "--compare", "--prediction"), "", "expected --prediction or --compare"),
         ((trained_folder, "a", "--html", tmp_path / "no" / "a.html"), "", "there is no "),
     ):
         result = run(*arguments, stdin=stdin)
         assert isinstance(result.exception, InputError)
         assert said in str(result.exception)
+
+
+def test_command_shows_how_the_training_went(trained_folder, tmp_path):
+    trace = read_training_trace(trained_folder)
+    assert run(trained_folder, "--training", "--json").output == trace.to_json()
+    assert run(trained_folder, "--training").output.rstrip() == trace.to_terminal().rstrip()
+    page, picture = tmp_path / "t.html", tmp_path / "t.png"
+    done = run(trained_folder, "--training", "--html", page, "--png", picture)
+    assert (done.exit_code, done.output) == (0, "")
+    assert page.read_text(encoding="utf-8") == trace.to_html()
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--training", "--compare"], "expected one of --prediction, --compare and --training"),
+        (["--prediction", "--compare"], "expected one of --prediction, --compare and --training"),
+        (["a text", "--training"], "expected no text beside --training, got one"),
+        (["a text", "--png", "x.png"], "expected --png beside --training"),
+    ],
+)
+def test_command_refuses_what_does_not_go_together(trained_folder, arguments, message):
+    error = run(trained_folder, *arguments).exception
+    assert isinstance(error, InputError)
+    assert str(error).startswith(message)
+
+
+def test_command_says_that_a_model_has_no_trace_of_its_training(trained_folder, tmp_path):
+    folder = shutil.copytree(trained_folder, tmp_path / "m")
+    (folder / "training_trace.json").unlink()
+    error = run(folder, "--training").exception
+    assert f"{folder}: expected a model with the trace of its training, found none." in str(error)
