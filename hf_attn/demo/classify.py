@@ -1,0 +1,150 @@
+"""The tab Classify: labels, what each word adds, and what is left without a word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from ..batching import TokenizedTexts
+from ..explanation import Explanation, Explanations
+from ..html_view import view_values
+from ..prediction import logits_to_scores, predict_logits
+from ..problem_types import MULTI, REGRESSION
+from ..templating import render
+from ..word_sums import Array
+from .served import Sentence, ServedModel, check_length
+
+_MOST_CLASSES = 8
+
+
+class ClassRow(NamedTuple):
+    """A class in the table of labels, or of labels without a word.
+
+    Attributes:
+        name: The class.
+        scores: Its probabilities, or for a regression its values: of the text, of the text with the
+            word masked, of the text typed again without it.
+        logits: Its logits, likewise.
+    """
+
+    name: str
+    scores: tuple[float, ...]
+    logits: tuple[float, ...]
+
+
+class Struck(NamedTuple):
+    """A text without one of its words.
+
+    Attributes:
+        name: The word.
+        retyped: The text or pair typed again without it.
+        readings: What each sum was, what masking the word takes from it, and what remains.
+        rows: The classes that are likely with or without the word.
+        labels: The label of the text, with the word masked, and typed again; None where a model
+            gives several labels or values.
+    """
+
+    name: str
+    retyped: Sentence
+    readings: list[tuple[str, float, float, float]]
+    rows: list[ClassRow]
+    labels: tuple[str, ...] | None
+
+
+def classify_to_html(
+    served: ServedModel,
+    sentence: Sentence,
+    *,
+    target: int | None = None,
+    against: int | None = None,
+    struck: int | None = None,
+) -> str:
+    """Gives what the tab shows of a sentence.
+
+    Args:
+        served: The model.
+        sentence: What the visitor typed.
+        target: Class to explain; None for the likeliest.
+        against: Class to compare it with; None for the others.
+        struck: Index of the word that is struck out.
+
+    Raises:
+        InputError: If the text is too long, or if the classes do not go together.
+    """
+    explanation = served.explain(sentence, target=target, against=against)
+    order = np.argsort(-explanation.logits, kind="stable").tolist()
+    return render(
+        "demo/classify.html",
+        one=explanation,
+        rows=list(_rows(explanation, order, [explanation.logits])),
+        most_classes=_MOST_CLASSES,
+        is_regression=explanation.problem_type == REGRESSION,
+        struck=struck,
+        without=None if struck is None else strike(served, sentence, explanation, struck),
+        **view_values(Explanations([explanation])),
+    )
+
+
+def strike(
+    served: ServedModel, sentence: Sentence, explanation: Explanation, index: int
+) -> Struck:
+    """Gives what a model says of a text without a word: masked in place, and typed again."""
+    effects = explanation.deletion_effects
+    assert effects is not None  # noqa: S101, the page always asks for them
+    retyped = without_word(sentence, explanation, index)
+    logits = [explanation.logits, explanation.logits - effects[index], _logits(served, retyped)]
+    likely = {int(place) for one in logits for place in np.argsort(-one, kind="stable")[:3]}
+    order = [int(place) for place in np.argsort(-explanation.logits, kind="stable")]
+    labels = None
+    if explanation.problem_type not in (MULTI, REGRESSION):
+        labels = tuple(explanation.class_names[int(one.argmax())] for one in logits)
+    return Struck(
+        name=explanation.words[index].name,
+        retyped=retyped,
+        readings=[
+            (
+                reading.title,
+                reading.logit,
+                reading.words[index].deletion_effect or 0.0,
+                reading.logit - (reading.words[index].deletion_effect or 0.0),
+            )
+            for reading in explanation.shown
+        ],
+        rows=list(_rows(explanation, [place for place in order if place in likely], logits)),
+        labels=labels,
+    )
+
+
+def without_word(sentence: Sentence, explanation: Explanation, index: int) -> Sentence:
+    """Gives the sentence as one would type it without a word: the gap closed to one space."""
+    word = explanation.words[index]
+    text = (sentence.pair or "") if word.in_pair else sentence.text
+    before, after = text[: word.start], text[word.end :]
+    if not before or before[-1].isspace():
+        after = after.lstrip()
+    if not after:
+        before = before.rstrip()
+    return sentence._replace(**{"pair" if word.in_pair else "text": before + after})
+
+
+def _logits(served: ServedModel, sentence: Sentence) -> Array:
+    """Gives the logits (C,) of a sentence."""
+    check_length(sentence)
+    pairs = None if sentence.pair is None else [sentence.pair]
+    with served.lock:
+        texts = TokenizedTexts.from_texts([sentence.text], served.tokenizer, pairs)
+        return predict_logits(served.model, texts)[0].astype(np.float64)
+
+
+def _rows(explanation: Explanation, order: list[int], logits: list[Array]) -> Iterator[ClassRow]:
+    """Yields the classes in an order, each with its scores and logits."""
+    both = np.stack(logits)
+    scores = logits_to_scores(both.astype(np.float32), explanation.problem_type)
+    for place in order:
+        yield ClassRow(
+            explanation.class_names[place],
+            tuple(scores[:, place].tolist()),
+            tuple(both[:, place].tolist()),
+        )
