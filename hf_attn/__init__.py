@@ -22,8 +22,15 @@ if TYPE_CHECKING:
         HfAttnForSequenceClassification as HfAttnForSequenceClassification,
     )
     from .modeling_hf_attn import HfAttnModel as HfAttnModel
+    from .scaling import ScalingComparison as ScalingComparison
+    from .scaling import compare_scaling as compare_scaling
+    from .stages import PipelineTrace as PipelineTrace
+    from .stages import PredictionTrace as PredictionTrace
+    from .stages import Stage as Stage
     from .token_counts import read_token_counts as read_token_counts
     from .tokenization_hf_attn import HfAttnTokenizer as HfAttnTokenizer
+    from .trace import trace_pipeline as trace_pipeline
+    from .trace import trace_prediction as trace_prediction
     from .training import train as train
 
 __version__ = "0.1.0"
@@ -37,10 +44,17 @@ _MODULE_OF = {
     "HfAttnTokenizer": "tokenization_hf_attn",
     "InputError": "errors",
     "Lexicon": "lexicon",
+    "PipelineTrace": "stages",
+    "PredictionTrace": "stages",
+    "ScalingComparison": "scaling",
+    "Stage": "stages",
+    "compare_scaling": "scaling",
     "explain": "explainer",
     "load_text_dataset": "data",
     "read_lexicon": "lexicon_reader",
     "read_token_counts": "token_counts",
+    "trace_pipeline": "trace",
+    "trace_prediction": "trace",
     "train": "training",
 }
 __all__ = ["__version__", *_MODULE_OF]

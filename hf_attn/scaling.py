@@ -1,0 +1,233 @@
+"""Compares attention with and without its division by √K, on a model's own queries and keys.
+
+Shapes: T tokens that are compared, K query and key size, D hidden size, C classes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from .explanation import Explanation
+from .modeling_hf_attn import HfAttnForSequenceClassification, weighted_sum
+from .prediction import evaluating, logits_to_scores
+from .problem_types import problem_type_of
+from .stages import MOST_TOKENS_KEPT, Trace, not_seen, to_lists
+from .trace import read_text, to_array, token_names
+from .trace_wording import scaling_observation, trace_notes
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Attending:
+    """Attention whose products of queries and keys are multiplied by one factor.
+
+    Attributes:
+        factor: 1 / √K, or 1.
+        scores: (T, T), s_ij = factor (W_q x_i) · (W_k x_j), plus the score of the distance if the
+            model has any; the dtype's lowest number where token i does not see token j.
+        weights: (T, T), the softmax of each row.
+        entropy: (T,), of each row of weights, in nats: 0 if all is on one token.
+        score_gradient_norm: Length of the gradient of the target's logit with respect to the
+            scores: what the softmax lets through.
+        weight_gradient_norm: The same with respect to W_q and W_k, taken together.
+        probabilities: (C,), what the model would predict; for a regression the values.
+    """
+
+    factor: float
+    scores: Array
+    weights: Array
+    entropy: Array
+    score_gradient_norm: float
+    weight_gradient_norm: float
+    probabilities: Array
+
+    @property
+    def score_spread(self) -> float:
+        """The standard deviation of the scores between tokens that see each other."""
+        seen = self.scores[~not_seen(self.scores)]
+        return float(seen.std(dtype=np.float64)) if seen.size else 0.0
+
+    @property
+    def largest_weight(self) -> float:
+        """The weight that a token gives to the one it attends to most, on average."""
+        return float(self.weights.max(-1).mean()) if self.weights.size else 0.0
+
+    @property
+    def mean_entropy(self) -> float:
+        """The entropy of a row of weights on average, in nats."""
+        return float(self.entropy.mean()) if self.entropy.size else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Gives all of this, of what JSON can hold; None where a token does not see another."""
+        return {
+            "factor": self.factor,
+            "score_spread": self.score_spread,
+            "largest_weight": self.largest_weight,
+            "mean_entropy": self.mean_entropy,
+            "score_gradient_norm": self.score_gradient_norm,
+            "weight_gradient_norm": self.weight_gradient_norm,
+            "scores": to_lists(self.scores),
+            "weights": to_lists(self.weights),
+            "entropy": to_lists(self.entropy),
+            "probabilities": to_lists(self.probabilities),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class ScalingComparison(Trace):
+    """What dividing the scores by √K does to one text.
+
+    Of a long text the first `MOST_TOKENS_KEPT` tokens are compared, as if it ended there.
+
+    Attributes:
+        text: The text as given.
+        pair: The second text, if there is one.
+        tokens: T tokens that are compared, as the vocabulary names them.
+        token_names: (T) what stands beside a row: the token, or for one that the vocabulary does
+            not have the word of the text and a question mark.
+        head_dim: K.
+        target: The class whose logit the gradients are of: the one that the model predicts; for a
+            regression its first value.
+        class_names: C names.
+        with_scaling: As the model computes it.
+        without_scaling: The same without the division.
+        explanation: The prediction for the whole text.
+    """
+
+    text: str
+    pair: str | None
+    tokens: list[str]
+    token_names: list[str]
+    head_dim: int
+    target: str
+    class_names: list[str]
+    with_scaling: Attending
+    without_scaling: Attending
+    explanation: Explanation
+
+    @property
+    def largest_entropy(self) -> float:
+        """The mean entropy, in nats, if each token divided its attention evenly."""
+        seen = (~not_seen(self.with_scaling.scores)).sum(-1)
+        return float(np.log(seen).mean()) if seen.size else 0.0
+
+    @property
+    def observation(self) -> str:
+        """What the numbers say, in a sentence or two."""
+        return scaling_observation(self)
+
+    @property
+    def notes(self) -> list[str]:
+        """What has to be known to read the numbers, such as what was cut."""
+        return trace_notes(self.explanation, len(self.tokens), reads_all=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Gives both ways with all of their numbers."""
+        return {
+            "text": self.text,
+            **({} if self.pair is None else {"pair": self.pair}),
+            "num_tokens": self.explanation.num_tokens,
+            "num_tokens_kept": len(self.tokens),
+            "tokens": self.tokens,
+            "class_names": self.class_names,
+            "target": self.target,
+            "head_dim": self.head_dim,
+            "largest_entropy": self.largest_entropy,
+            "observation": self.observation,
+            "with_scaling": self.with_scaling.to_dict(),
+            "without_scaling": self.without_scaling.to_dict(),
+        }
+
+
+def compare_scaling(
+    text: str,
+    model: HfAttnForSequenceClassification,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    pair: str | None = None,
+) -> ScalingComparison:
+    """Shows what dividing the scores by √K does, on the model's own queries and keys.
+
+    The gradients are those of the predicted class's logit. A loss passes the same on, times how
+    wrong the model was.
+
+    Args:
+        text: The text; of a long one the beginning is compared.
+        model: The classifier, which is left as it is.
+        tokenizer: The one it was trained with.
+        pair: The second text, for a model of pairs.
+
+    Raises:
+        InputError: As [`trace_pipeline`] does.
+        TypeError: As [`trace_pipeline`] does.
+
+    Source: Vaswani et al. 2017, "Attention Is All You Need", section 3.2.1, footnote 4.
+    """
+    explanation, encoding = read_text(text, model, tokenizer, pair)
+    ids = torch.tensor([encoding.ids[:MOST_TOKENS_KEPT]], dtype=torch.long, device=model.device)
+    scaling = model.config.head_dim**-0.5
+    target = int(explanation.logits.argmax())
+    exact = torch.autocast(model.device.type, enabled=False)
+    with evaluating(model), exact, torch.inference_mode(mode=False), torch.enable_grad():
+        with_scaling, without_scaling = (
+            _attend(model, ids, factor, target) for factor in (scaling, 1.0)
+        )
+    return ScalingComparison(
+        text=text,
+        pair=pair,
+        tokens=encoding.tokens[:MOST_TOKENS_KEPT],
+        token_names=token_names(encoding, explanation, tokenizer.unk_token_id),
+        head_dim=model.config.head_dim,
+        target=explanation.class_names[target],
+        class_names=list(explanation.class_names),
+        with_scaling=with_scaling,
+        without_scaling=without_scaling,
+        explanation=explanation,
+    )
+
+
+def _attend(
+    model: HfAttnForSequenceClassification, ids: Tensor, factor: float, target: int
+) -> Attending:
+    """Runs the model's modules on one text, with another factor in the place of 1 / √K.
+
+    Setting the factor in the model and back would change what other threads compute meanwhile.
+    """
+    attention, length = model.model.attention, ids.shape[1]
+    mask = torch.ones_like(ids, dtype=torch.bool)
+    features = model.model.embeddings(ids, mask, None).detach()
+    pool_weights, _ = model.model.pooler(features, mask)
+    query, key = (part.detach() for part in attention.project(features))
+    # Gradients stop here: those of the weights follow from them, whether these are frozen or int8.
+    query, key = (query / attention.scaling).requires_grad_(), key.requires_grad_()
+    places = torch.arange(length, device=ids.device)
+    scores = attention.score(
+        factor * query, key, places - places[:, None], attention.relative_bias(length, ids.device)
+    )
+    weights = scores.softmax(-1)
+    received = (pool_weights.unsqueeze(1) @ weights).squeeze(1)
+    reference = model.score.reference
+    pooled = weighted_sum(pool_weights, features, reference)
+    pooled = pooled + attention.v_proj(weighted_sum(received, features, reference))
+    logits = model.score(pooled)
+    at_scores, at_query, at_key = torch.autograd.grad(logits[0, target], [scores, query, key])
+    of_weights = [at[0].T @ features[0] for at in (at_query, at_key)]  # (K, D), of W_q and W_k
+    probabilities = logits_to_scores(logits.detach().cpu().numpy(), problem_type_of(model.config))
+    return Attending(
+        factor=factor,
+        scores=to_array(scores[0]),
+        weights=to_array(weights[0]),
+        entropy=to_array(torch.special.entr(weights[0]).sum(-1)),
+        score_gradient_norm=at_scores.norm().item(),
+        weight_gradient_norm=math.hypot(*(part.norm().item() for part in of_weights)),
+        probabilities=probabilities[0],
+    )
