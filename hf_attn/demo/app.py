@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 # Absolute, as a Space runs this file as a script, outside the package.
-from hf_attn.demo.server import serve
+from hf_attn.demo.server import start_page
 
 MODEL_VARIABLE = "HF_ATTN_MODEL"
 
@@ -14,7 +14,9 @@ MODEL_VARIABLE = "HF_ATTN_MODEL"
 def main() -> None:
     """Serves the model that the variable names, or the folder `model` beside this file."""
     # A Space sets the variables from which Gradio takes its host and port.
-    serve(os.environ.get(MODEL_VARIABLE) or str(Path(__file__).parent / "model"))
+    start_page(
+        os.environ.get(MODEL_VARIABLE) or str(Path(__file__).parent / "model")
+    ).block_thread()
 
 
 if __name__ == "__main__":

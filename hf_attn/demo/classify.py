@@ -3,20 +3,89 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from ..batching import TokenizedTexts
+from ..errors import InputError
 from ..explanation import Explanation, Explanations
 from ..html_view import view_values
 from ..prediction import logits_to_scores, predict_logits
 from ..problem_types import MULTI, REGRESSION
 from ..templating import render
 from ..word_sums import Array
-from .served import Sentence, ServedModel, check_length
+from .served import Sentence, ServedModel
+from .tab import AT_ONCE, Tab, message
 
 _MOST_CLASSES = 8
+# The choice of a list that stands for none of the classes.
+_NO_CLASS = -1
+
+
+def add_classify(served: ServedModel, sentence: Any) -> Tab:
+    """Adds the tab's components to the page that is being built.
+
+    Args:
+        served: The model.
+        sentence: Gradio's state that holds what is on show.
+    """
+    import gradio as gr
+
+    classes = [(name, place) for place, name in enumerate(served.class_names)]
+    can_compare = served.problem_type != REGRESSION and len(classes) > 1
+    with gr.Row(visible=len(classes) > 1):
+        likeliest = "all values" if served.problem_type == REGRESSION else "the likeliest"
+        target = gr.Dropdown([(likeliest, _NO_CLASS), *classes], value=_NO_CLASS, label="Why")
+        against = gr.Dropdown(
+            [("any other", _NO_CLASS), *classes],
+            value=_NO_CLASS,
+            label="and not",
+            visible=can_compare,
+        )
+    struck = gr.State(None)
+    script = (Path(__file__).parent / "words.js").read_text(encoding="utf-8")
+    shown = gr.HTML(
+        _show(served, served.example, _NO_CLASS, _NO_CLASS, None),
+        js_on_load=script,
+        apply_default_css=False,
+    )
+
+    def update(sentence: Sentence, target: int, against: int) -> list[Any]:
+        return [_show(served, sentence, target, against, None), None]
+
+    def aim(sentence: Sentence, target: int, against: int, struck: int | None) -> str:
+        return _show(served, sentence, target, against, struck)
+
+    def strike_out(
+        sentence: Sentence, target: int, against: int, struck: int | None, event: gr.EventData
+    ) -> list[Any]:
+        word = None if event.word == struck else int(event.word)
+        return [_show(served, sentence, target, against, word), word]
+
+    aims = [sentence, target, against, struck]
+    gr.on([target.input, against.input], aim, aims, shown, **AT_ONCE)
+    # With the annotation as text Gradio would not know that it is to pass the event.
+    strike_out.__annotations__["event"] = gr.EventData
+    shown.select(strike_out, aims, [shown, struck], **AT_ONCE)
+    return Tab([target, against], [shown, struck], update)
+
+
+def _show(
+    served: ServedModel, sentence: Sentence, target: int, against: int, struck: int | None
+) -> str:
+    """Gives what the tab shows of a sentence, or why it cannot."""
+    try:
+        return classify_to_html(
+            served,
+            sentence,
+            target=None if target == _NO_CLASS else target,
+            against=None if against == _NO_CLASS else against,
+            struck=struck,
+        )
+    except InputError as error:
+        return message(error)
 
 
 class ClassRow(NamedTuple):
@@ -74,6 +143,8 @@ def classify_to_html(
         InputError: If the text is too long, or if the classes do not go together.
     """
     explanation = served.explain(sentence, target=target, against=against)
+    if struck is not None and not 0 <= struck < len(explanation.words):
+        struck = None
     order = np.argsort(-explanation.logits, kind="stable").tolist()
     return render(
         "demo/classify.html",
@@ -91,8 +162,7 @@ def strike(
     served: ServedModel, sentence: Sentence, explanation: Explanation, index: int
 ) -> Struck:
     """Gives what a model says of a text without a word: masked in place, and typed again."""
-    effects = explanation.deletion_effects
-    assert effects is not None  # noqa: S101, the page always asks for them
+    effects = cast(Array, explanation.deletion_effects)
     retyped = without_word(sentence, explanation, index)
     logits = [explanation.logits, explanation.logits - effects[index], _logits(served, retyped)]
     likely = {int(place) for one in logits for place in np.argsort(-one, kind="stable")[:3]}
@@ -131,7 +201,6 @@ def without_word(sentence: Sentence, explanation: Explanation, index: int) -> Se
 
 def _logits(served: ServedModel, sentence: Sentence) -> Array:
     """Gives the logits (C,) of a sentence."""
-    check_length(sentence)
     pairs = None if sentence.pair is None else [sentence.pair]
     with served.lock:
         texts = TokenizedTexts.from_texts([sentence.text], served.tokenizer, pairs)

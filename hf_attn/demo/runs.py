@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..batching import TokenizedTexts, encode
 from ..explanation import Explanation
+from ..scaling import compare_scaling
 from ..templating import render, short
 from .served import Sentence, ServedModel
 from .worked_example import KEY, QUERY, VALUE, attend, multiply_without_transpose
@@ -47,15 +48,23 @@ def without_transpose(served: ServedModel, sentence: Sentence) -> Markup:
     query, key = outputs.query[0], outputs.key[0]
     if query.shape[0] == query.shape[1]:  # by chance it would run
         query, key = query[1:], key[1:]
-    product = multiply_without_transpose(QUERY, KEY)
-    assert isinstance(product, Tensor)  # noqa: S101, one row of two times two by two
-    weights = product.softmax(-1)
+    # The attention transposes what it gets, so that of K transposed it computes softmax(Q K) V.
+    wrong = attend(QUERY, KEY.T, VALUE, scaled=False)
     return Markup(
         "<p>Q and K of the text, {} each:</p><pre>{}</pre>"
         "<p>Q and K of the worked example, 1 × 2 and 2 × 2: it runs.</p>"
     ).format(_shape(query), multiply_without_transpose(query, key)) + _matrices(
-        {"Q K": product, "softmax": weights, "times V": weights @ VALUE}, "{:.6g}"
+        {"Q K": wrong.scores, "softmax": wrong.weights, "times V": wrong.values}, "{:.6g}"
     )
+
+
+def scaling(served: ServedModel, sentence: Sentence) -> Markup:
+    """Gives the scores and weights of the model with and without dividing by the root of K."""
+    with served.lock:
+        comparison = compare_scaling(
+            sentence.text, served.model, served.tokenizer, pair=sentence.pair
+        )
+    return Markup(render("demo/scaling.html", comparison=comparison))
 
 
 def attention_shape(served: ServedModel, sentence: Sentence) -> Markup:

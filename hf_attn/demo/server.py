@@ -1,0 +1,101 @@
+"""Serves the page on this machine, with no request to any other."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+_HIGHEST_PORT = 65_535
+
+
+def start_page(
+    name_or_path: str, *, host: str | None = None, port: int | None = None
+) -> gr.Blocks:
+    """Starts a server for the page of a model, and gives the running page.
+
+    Args:
+        name_or_path: A folder that training wrote, or the id of a Hub repository.
+        host: Address to listen at; None for what Gradio's variables say, or this machine alone.
+        port: Port to listen at; None for what Gradio's variables say, or a free one from 7860 on.
+
+    Raises:
+        InputError: If Gradio is not installed, if the address is taken, or if there is no such
+            model.
+    """
+    _check_gradio()
+    if host is not None and port is not None:
+        _check_address(host, port)
+    import gradio as gr
+
+    from .page import build_page
+    from .served import ServedModel
+
+    page = build_page(ServedModel.load(name_or_path))
+    # The default theme's fonts come from the network, and the footer links there.
+    theme = gr.themes.Base(
+        primary_hue="blue",
+        neutral_hue="gray",
+        radius_size="sm",
+        font=["system-ui", "sans-serif"],
+        font_mono=["ui-monospace", "monospace"],
+    ).set(
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_800",
+        button_primary_text_color="white",
+        button_primary_text_color_dark="white",
+    )
+    page.launch(
+        server_name=host,
+        server_port=port,
+        share=False,
+        inbrowser=False,
+        quiet=True,
+        prevent_thread_lock=True,
+        ssr_mode=False,
+        footer_links=[],
+        max_file_size=1,  # nothing on the page takes a file
+        theme=theme,
+        css=_styles(),
+    )
+    return page
+
+
+def _styles() -> str:
+    package = Path(__file__).parents[1]
+    files = (package / "templates" / "explanations.css", package / "demo" / "page.css")
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)
+
+
+def _check_gradio() -> None:
+    if importlib.util.find_spec("gradio") is None:
+        raise InputError(
+            "expected gradio for the page, found none. Type: pip install 'hf-attn[demo]'"
+        )
+
+
+def _check_address(host: str, port: int) -> None:
+    """Refuses an address that cannot be listened at, before a model is loaded for it."""
+    if not 0 < port <= _HIGHEST_PORT:
+        raise InputError(f"expected a port from 1 to {_HIGHEST_PORT}, got {port}.")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            # As the server itself does: a port that was closed a moment ago is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise InputError(
+            f"expected a free port, but {host}:{port} cannot be listened at: {error}. Stop what "
+            f"runs there, or choose another: --port {port % _HIGHEST_PORT + 1}."
+        ) from error
