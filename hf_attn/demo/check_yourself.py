@@ -78,13 +78,13 @@ def add_check_yourself(served: ServedModel, sentence: Any) -> Tab:
     start = Progress(served.example)
     progress = gr.State(start)
     asked, runs, ran, choices, answered, goes_on = _show(served, start)
-    live = {"js_on_load": SAID_ALOUD, "apply_default_css": False}
+    live = {"js_on_load": SAID_ALOUD, "apply_default_css": False, "elem_classes": "quiet"}
     ask = gr.HTML(**asked, **live)
-    run = gr.Button(**runs)
+    run = gr.Button(**runs, size="md", elem_classes="step")
     computed = gr.HTML(**ran, **live)
-    choice = gr.Radio(**choices, label="Your answer")
+    choice = gr.Radio(**choices, label="Your answer", elem_classes="answers")
     answer = gr.HTML(**answered, **live)
-    act = gr.Button(**goes_on, variant="primary")
+    act = gr.Button(**goes_on, variant="primary", elem_classes="step")
     parts = [ask, run, computed, choice, answer, act]
 
     def move(progress: Progress, choice: int | None, sentence: Sentence) -> list[Any]:

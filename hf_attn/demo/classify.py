@@ -34,123 +34,85 @@ def add_classify(served: ServedModel, sentence: Any) -> Tab:
     import gradio as gr
 
     classes = [(name, place) for place, name in enumerate(served.class_names)]
-    can_compare = served.problem_type != REGRESSION and len(classes) > 1
-    with gr.Row(visible=len(classes) > 1):
-        likeliest = "all values" if served.problem_type == REGRESSION else "the likeliest"
-        target = gr.Dropdown([(likeliest, _NO_CLASS), *classes], value=_NO_CLASS, label="Why")
+    is_regression = served.problem_type == REGRESSION
+    start = _show(served, served.example, _NO_CLASS, _NO_CLASS, None)
+    labels = gr.HTML(start[0], apply_default_css=False)
+    with gr.Row(visible=len(classes) > 1, elem_classes="choices"):
+        all_of_them = "every value" if is_regression else "the likeliest label"
+        target = gr.Dropdown([(all_of_them, _NO_CLASS), *classes], value=_NO_CLASS, label="Why")
         against = gr.Dropdown(
             [("any other", _NO_CLASS), *classes],
             value=_NO_CLASS,
             label="and not",
-            visible=can_compare,
+            visible=not is_regression,
         )
     struck = gr.State(None)
     script = (Path(__file__).parent / "words.js").read_text(encoding="utf-8")
-    shown = gr.HTML(
-        _show(served, served.example, _NO_CLASS, _NO_CLASS, None),
-        js_on_load=script,
-        apply_default_css=False,
-    )
+    words = gr.HTML(start[1], js_on_load=script, apply_default_css=False)
 
     def update(sentence: Sentence, target: int, against: int) -> list[Any]:
-        return [_show(served, sentence, target, against, None), None]
+        return [*_show(served, sentence, target, against, None), None]
 
     def aim(sentence: Sentence, target: int, against: int, struck: int | None) -> str:
-        return _show(served, sentence, target, against, struck)
+        return _show(served, sentence, target, against, struck)[1]
 
     def strike_out(
         sentence: Sentence, target: int, against: int, struck: int | None, event: gr.EventData
     ) -> list[Any]:
-        word = None if event.word == struck else int(event.word)
-        return [_show(served, sentence, target, against, word), word]
+        word = None if event.word == struck else event.word
+        return [aim(sentence, target, against, word), word]
 
-    aims = [sentence, target, against, struck]
-    gr.on([target.input, against.input], aim, aims, shown, **AT_ONCE)
-    # With the annotation as text Gradio would not know that it is to pass the event.
+    # Gradio looks for the class itself, and finds a name as long as annotations are not evaluated.
     strike_out.__annotations__["event"] = gr.EventData
-    shown.select(strike_out, aims, [shown, struck], **AT_ONCE)
-    return Tab([target, against], [shown, struck], update)
+    aims = [sentence, target, against, struck]
+    gr.on([target.input, against.input], aim, aims, words, **AT_ONCE)
+    words.select(strike_out, aims, [words, struck], **AT_ONCE)
+    return Tab([target, against], [labels, words, struck], update)
 
 
 def _show(
     served: ServedModel, sentence: Sentence, target: int, against: int, struck: int | None
-) -> str:
-    """Gives what the tab shows of a sentence, or why it cannot."""
+) -> tuple[str, str]:
+    """Gives what the tab shows of a sentence: its labels, and its words or why they cannot be."""
+    explanation = served.explain(sentence)
     try:
-        return classify_to_html(
-            served,
-            sentence,
-            target=None if target == _NO_CLASS else target,
-            against=None if against == _NO_CLASS else against,
-            struck=struck,
+        explanation = explanation.aimed_at(
+            None if target == _NO_CLASS else target, None if against == _NO_CLASS else against
         )
     except InputError as error:
-        return message(error)
+        return labels_to_html(explanation), message(error)
+    return labels_to_html(explanation), words_to_html(served, sentence, explanation, struck)
 
 
-class ClassRow(NamedTuple):
-    """A class in the table of labels, or of labels without a word.
-
-    Attributes:
-        name: The class.
-        scores: Its probabilities, or for a regression its values: of the text, of the text with the
-            word masked, of the text typed again without it.
-        logits: Its logits, likewise.
-    """
-
-    name: str
-    scores: tuple[float, ...]
-    logits: tuple[float, ...]
+def labels_to_html(explanation: Explanation) -> str:
+    """Gives every class with its probability, the likeliest first."""
+    order = np.argsort(-explanation.logits, kind="stable").tolist()
+    return render(
+        "demo/labels.html",
+        one=explanation,
+        rows=list(_rows(explanation, order, [explanation.logits])),
+        most_classes=_MOST_CLASSES,
+        is_regression=explanation.problem_type == REGRESSION,
+        **view_values(Explanations([explanation])),
+    )
 
 
-class Struck(NamedTuple):
-    """A text without one of its words.
-
-    Attributes:
-        name: The word.
-        retyped: The text or pair typed again without it.
-        readings: What each sum was, what masking the word takes from it, and what remains.
-        rows: The classes that are likely with or without the word.
-        labels: The label of the text, with the word masked, and typed again; None where a model
-            gives several labels or values.
-    """
-
-    name: str
-    retyped: Sentence
-    readings: list[tuple[str, float, float, float]]
-    rows: list[ClassRow]
-    labels: tuple[str, ...] | None
-
-
-def classify_to_html(
-    served: ServedModel,
-    sentence: Sentence,
-    *,
-    target: int | None = None,
-    against: int | None = None,
-    struck: int | None = None,
+def words_to_html(
+    served: ServedModel, sentence: Sentence, explanation: Explanation, struck: int | None = None
 ) -> str:
-    """Gives what the tab shows of a sentence.
+    """Gives the words with what each adds, and what is left without one that is struck out.
 
     Args:
         served: The model.
         sentence: What the visitor typed.
-        target: Class to explain; None for the likeliest.
-        against: Class to compare it with; None for the others.
+        explanation: Of the sentence, aimed at the classes that the visitor chose.
         struck: Index of the word that is struck out.
-
-    Raises:
-        InputError: If the text is too long, or if the classes do not go together.
     """
-    explanation = served.explain(sentence, target=target, against=against)
-    if struck is not None and not 0 <= struck < len(explanation.words):
+    if struck not in range(len(explanation.words)):
         struck = None
-    order = np.argsort(-explanation.logits, kind="stable").tolist()
     return render(
-        "demo/classify.html",
+        "demo/reading.html",
         one=explanation,
-        rows=list(_rows(explanation, order, [explanation.logits])),
-        most_classes=_MOST_CLASSES,
         is_regression=explanation.problem_type == REGRESSION,
         struck=struck,
         without=None if struck is None else strike(served, sentence, explanation, struck),

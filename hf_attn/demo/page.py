@@ -36,7 +36,7 @@ def build_page(served: ServedModel) -> gr.Blocks:
                     visible=served.reads_pairs,
                 )
             button = gr.Button("Read", variant="primary", scale=1, min_width=96, elem_id="read")
-        notice = gr.HTML(js_on_load=SAID_ALOUD, apply_default_css=False)
+        notice = gr.HTML(js_on_load=SAID_ALOUD, apply_default_css=False, elem_id="notice")
         with gr.Tabs():
             with gr.Tab("Classify"):
                 tabs = [add_classify(served, sentence)]

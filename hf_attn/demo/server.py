@@ -13,6 +13,30 @@ if TYPE_CHECKING:
     import gradio as gr
 
 _HIGHEST_PORT = 65_535
+# Colours that can be read on each other, and no boxes around single fields.
+_THEME = {
+    "block_background_fill": "transparent",
+    "block_border_width": "0px",
+    "block_label_text_color": "*neutral_600",
+    "block_padding": "0px",
+    "button_primary_background_fill": "*primary_700",
+    "button_primary_background_fill_dark": "*primary_700",
+    "button_primary_background_fill_hover": "*primary_800",
+    "button_primary_background_fill_hover_dark": "*primary_600",
+    "button_primary_text_color": "white",
+    "button_primary_text_color_dark": "white",
+    "button_secondary_background_fill": "transparent",
+    "button_secondary_background_fill_dark": "transparent",
+    "button_secondary_border_color": "*neutral_400",
+    "button_secondary_border_color_dark": "*neutral_500",
+    "button_border_width": "1px",
+    "color_accent": "*primary_700",
+    "input_background_fill": "transparent",
+    "input_background_fill_dark": "transparent",
+    "input_border_color": "*neutral_400",
+    "input_border_color_dark": "*neutral_500",
+    "input_border_width": "1px",
+}
 
 
 def start_page(
@@ -43,16 +67,10 @@ def start_page(
         primary_hue="blue",
         neutral_hue="gray",
         radius_size="sm",
+        spacing_size="sm",
         font=["system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
-    ).set(
-        button_primary_background_fill="*primary_700",
-        button_primary_background_fill_hover="*primary_800",
-        button_primary_background_fill_dark="*primary_700",
-        button_primary_background_fill_hover_dark="*primary_800",
-        button_primary_text_color="white",
-        button_primary_text_color_dark="white",
-    )
+    ).set(**_THEME)
     page.launch(
         server_name=host,
         server_port=port,
@@ -64,7 +82,7 @@ def start_page(
         footer_links=[],
         max_file_size=1,  # nothing on the page takes a file
         theme=theme,
-        css=_styles(),
+        head=f"<style>{_styles()}</style>",  # as css, Gradio would rewrite its selectors
     )
     return page
 
