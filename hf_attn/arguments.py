@@ -124,6 +124,9 @@ class HfAttnTrainingArguments(TrainingArguments):
         default_factory=torch.accelerator.is_available,
         metadata={"help": "whether batches wait in pinned memory; by default with an accelerator"},
     )
+    training_trace: bool = _setting(
+        True, "whether to trace attention, and say after each epoch what its numbers say"
+    )
     overwrite: bool = _setting(False, "whether a model in the output folder may be replaced")
     license: str | None = _setting(None, "licence of the model, for its card: apache-2.0, ...")
     language: str | None = _setting(None, "languages of the texts, for the card: en or de,fr")

@@ -28,6 +28,8 @@ from .problem_types import MULTI, REGRESSION, SINGLE
 from .run_record import read_record
 from .templating import render
 from .token_counts import read_token_counts
+from .training_trace import TrainingTrace, read_training_trace
+from .training_trace_series import legend
 from .wording import prediction_line
 
 logger = logging.getLogger(__name__)
@@ -51,7 +53,8 @@ def render_card(folder: Path, repo_id: str | None = None) -> str:
     folder = Path(folder).resolve()
     model, tokenizer = load_classifier(str(folder))
     counts = read_token_counts(str(folder))
-    return make_card(model, tokenizer, read_record(folder), counts, repo_id or folder.name)
+    trace = read_training_trace(folder)
+    return make_card(model, tokenizer, read_record(folder), counts, repo_id or folder.name, trace)
 
 
 def make_card(
@@ -60,6 +63,7 @@ def make_card(
     record: Mapping[str, Any] | None,
     token_counts: Mapping[str, int] | None,
     name: str,
+    trace: TrainingTrace | None = None,
 ) -> str:
     """Gives the model card of a classifier.
 
@@ -69,6 +73,7 @@ def make_card(
         record: What `run.json` holds; None if there is none.
         token_counts: How often each token occurred in training, if that is known.
         name: Id of its repository, or the name of its folder.
+        trace: How its training went, if that is known.
     """
     lexicon = _lexicon(model, tokenizer, token_counts)
     card = render(
@@ -79,7 +84,7 @@ def make_card(
         record=record,
         **_of_model(model, tokenizer, lexicon),
         **_of_labels(model, record, lexicon),
-        **(_UNKNOWN if record is None else _of_training(record, name)),
+        **(_UNKNOWN if record is None else _of_training(record, trace, name)),
         decision=None if lexicon is None else _decision(model, tokenizer, record),
     )
     return f"{card}\n{CARD_MARK}\n"
@@ -139,13 +144,17 @@ def _of_labels(
     }
 
 
-def _of_training(record: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _of_training(
+    record: Mapping[str, Any], trace: TrainingTrace | None, name: str
+) -> dict[str, Any]:
     """Gives what the template says of the run."""
-    epochs, num_left_out = epochs_table(record)
+    epochs, num_left_out = epochs_table(record, trace)
     data, training = record["data"], record["settings"]["training"]
     return {
         "epochs": epochs,
         "num_epochs_left_out": num_left_out,
+        "observations": () if trace is None else trace.summary,
+        "trace_legend": () if trace is None else legend(trace),
         "corpus": CORPORA.get(data["source"]) if data["kind"] == "corpus" else None,
         "num_cut": sum(data["texts_cut"].values()),
         "settings": settings_line(record),

@@ -13,6 +13,8 @@ from .explanation import Explanation
 from .lexicon import Lexicon, WordList
 from .markdown import escape_markdown, table
 from .problem_types import REGRESSION
+from .training_trace import TrainingTrace
+from .training_trace_series import attention_series
 from .wording import signed
 
 _MOST_LABELS = 20
@@ -90,19 +92,32 @@ def decision_table(explanation: Explanation) -> tuple[Markup, int]:
     return table(["", *(word.text for word in words)], rows), len(reading.words) - len(words)
 
 
-def epochs_table(record: Mapping[str, Any]) -> tuple[Markup, int]:
-    """Gives what was logged of the epochs, and how many of them are left out."""
+def epochs_table(
+    record: Mapping[str, Any], trace: TrainingTrace | None = None
+) -> tuple[Markup, int]:
+    """Gives what was logged of the epochs, and how many of them are left out.
+
+    Args:
+        record: What `run.json` holds.
+        trace: Where the columns on attention come from; None leaves them out.
+    """
     epochs = record["epochs"]
     columns = {"epoch": "epoch", "loss": "training loss", "eval_loss": "validation loss"}
     for score in record["metrics"].get("validation", {}):
         columns[f"eval_{score}"] = metric_name(score)
     evenly = np.linspace(0, len(epochs) - 1, min(len(epochs), _MOST_EPOCHS)).round().astype(int)
     best = [n for n, one in enumerate(epochs) if one["epoch"] == record["best_epoch"]]
+    attention = () if trace is None else attention_series(trace)
     rows = [
-        [f"{epochs[n]['epoch']:g}", *(_number(epochs[n].get(key)) for key in list(columns)[1:])]
+        [
+            f"{epochs[n]['epoch']:g}",
+            *(_number(epochs[n].get(key)) for key in list(columns)[1:]),
+            *(one.cell_at(epochs[n]["epoch"]) for one in attention),
+        ]
         for n in sorted({*evenly.tolist(), *best})
     ]
-    return table(list(columns.values()), rows), len(epochs) - len(rows)
+    header = [*columns.values(), *(one.name for one in attention)]
+    return table(header, rows), len(epochs) - len(rows)
 
 
 def _words(lexicon: Lexicon, index: int, with_negative: bool) -> list[Markup]:

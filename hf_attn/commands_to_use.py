@@ -27,10 +27,11 @@ def train(context: typer.Context) -> None:
     from accelerate import PartialState
 
     from .arguments import settings_from_flags
+    from .progress import write_line
     from .training import PushError, run_training
 
     try:
-        run = run_training(settings_from_flags(context.args, "hf-attn train"))
+        run = run_training(settings_from_flags(context.args, "hf-attn train"), tell=write_line)
     except PushError as error:
         print_run(Console(), error.run)
         raise
@@ -119,6 +120,7 @@ def quickstart(context: typer.Context) -> None:
     """Train on 5,485 Reuters texts (R8) and classify three sentences. Takes the flags of train."""
     from .arguments import settings_from_flags
     from .prediction import predict as predict_texts
+    from .progress import write_line
     from .training import run_training
 
     settings = settings_from_flags(
@@ -127,7 +129,7 @@ def quickstart(context: typer.Context) -> None:
     )
     console = Console()
     console.print("Training on R8: Reuters newswire texts of 8 topics ...")
-    run = run_training(settings)
+    run = run_training(settings, tell=write_line)
     print_run(console, run)
     for text, prediction in zip(
         _QUICKSTART_TEXTS, predict_texts(_QUICKSTART_TEXTS, run.model, run.tokenizer), strict=True

@@ -19,7 +19,13 @@ _CODE = ("configuration_hf_attn.py", "modeling_hf_attn.py")
 _TOKENIZER_CODE = "tokenization_hf_attn.py"
 _TOKENIZER_CLASS = "HfAttnTokenizer"
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
-_RECORDS = ("run.json", "token_counts.json", "all_results.json")
+_RECORDS = (
+    "run.json",
+    "token_counts.json",
+    "training_trace.json",
+    "training_trace.md",
+    "all_results.json",
+)
 _OPTIONAL = (CARD_FILE, *_RECORDS)
 _ADAPTER = ("adapter_model.safetensors", "adapter_config.json")
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"

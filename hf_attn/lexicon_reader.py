@@ -12,7 +12,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerBase
 
 from .errors import InputError
@@ -22,6 +21,7 @@ from .modeling_hf_attn import HfAttnForSequenceClassification
 from .prediction import evaluating
 from .problem_types import problem_type_of
 from .word_sums import Array
+from .words import token_kind
 
 _TOKENS_AT_ONCE = 4096
 
@@ -65,7 +65,6 @@ def read_lexicon(
     counts = None
     if token_counts is not None:
         counts = np.array([token_counts.get(token, 0) for token in tokens], np.int64)
-    splits_into_words = isinstance(cast(Any, tokenizer).backend_tokenizer.model, WordLevel)
     return Lexicon(
         words=_readable(tokens, tokenizer),
         tokens=tokens,
@@ -76,7 +75,7 @@ def read_lexicon(
         bias=bias,
         class_names=config.class_names,
         problem_type=problem_type_of(config),
-        kind="word" if splits_into_words else "token",
+        kind=token_kind(tokenizer),
         has_bigrams=config.ngram_buckets > 0,
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from .errors import InputError
 from .explanation import Explanation, Explanations
-from .saving import staged_file
+from .pictures import BLUE, ORANGE, check_matplotlib, new_figure, save_png
 from .word_sums import Array, Reading, Word
 from .wording import DELETION_EFFECT, legend, notes, prediction_line, reading_line, signed, unit
 
@@ -25,14 +25,11 @@ _MOST_IN_MAP = 20
 _MOST_PANELS = 20
 _LONGEST_WORD = 24
 _LONGEST_LINE = 110
-_BLUE, _ORANGE = "#2f6fdb", "#d95f02"
-_DOTS_PER_INCH = 150
 _BAR_HEIGHT = 0.24
 _LEAST_ROWS = 3
 # Inches for what stands above and below the bars of a panel, and below all panels.
 _FRAME_HEIGHT = 1.7
 _EMPTY_HEIGHT = 1
-_MARGIN = 0.15
 _LEGEND_HEIGHT = 0.9
 _BARS_WIDTH, _MAP_WIDTH = 8.5, 5
 # Where the numbers end beside the bars, as shares of their width.
@@ -57,13 +54,7 @@ def explanations_to_png(explanations: Explanations, path: str | Path) -> None:
         InputError: If matplotlib (the extra `viz`) is not installed, or there is nothing to draw,
             or more than fits a picture.
     """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.layout_engine import ConstrainedLayoutEngine
-    except ImportError as error:
-        raise InputError(
-            "expected matplotlib for a PNG picture, found none. Type: pip install 'hf-attn[viz]'"
-        ) from error
+    check_matplotlib()
     panels = [(one, reading) for one in explanations for reading in one.shown]
     if not 0 < len(panels) <= _MOST_PANELS:
         raise InputError(
@@ -73,8 +64,7 @@ def explanations_to_png(explanations: Explanations, path: str | Path) -> None:
     heights = [_height(reading) for _, reading in panels]
     has_maps = any(reading.attention is not None for _, reading in panels)
     widths = [_BARS_WIDTH, _MAP_WIDTH, _MAP_WIDTH] if has_maps else [_BARS_WIDTH]
-    layout = ConstrainedLayoutEngine(w_pad=_MARGIN, h_pad=_MARGIN)
-    figure = Figure((sum(widths), sum(heights) + _LEGEND_HEIGHT), layout=layout)
+    figure = new_figure(sum(widths), sum(heights) + _LEGEND_HEIGHT)
     grid = figure.add_gridspec(len(panels), len(widths), height_ratios=heights, width_ratios=widths)
     drawing = _Drawing(explanations, _Fonts(_characters(panels)))
     for row, (explanation, reading) in enumerate(panels):
@@ -83,8 +73,7 @@ def explanations_to_png(explanations: Explanations, path: str | Path) -> None:
             drawing.attention(figure.add_subplot(grid[row, 1]), reading, reading.attention)
             drawing.reads(figure.add_subplot(grid[row, 2]), reading, reading.reads)
     drawing.legend(figure)
-    with staged_file(path) as file:
-        figure.savefig(file, format="png", dpi=_DOTS_PER_INCH)
+    save_png(figure, path)
 
 
 def _height(reading: Reading) -> float:
@@ -160,7 +149,7 @@ class _Drawing:
         values = [word.contribution for word in words]
         effects = [w.deletion_effect for w in words if w.deletion_effect is not None]
         places = range(len(words))
-        axes.barh(places, values, color=[_BLUE if value > 0 else _ORANGE for value in values])
+        axes.barh(places, values, color=[BLUE if value > 0 else ORANGE for value in values])
         if effects:
             axes.plot(effects, places, **_DIAMOND)
         axes.set_yticks(places, [self.label(word) for word in words], **self.font)
@@ -220,7 +209,7 @@ class _Drawing:
         """Draws what the word of a column adds because that of a row reads it."""
         from matplotlib.colors import LinearSegmentedColormap
 
-        colors = LinearSegmentedColormap.from_list("signs", [_ORANGE, "white", _BLUE])
+        colors = LinearSegmentedColormap.from_list("signs", [ORANGE, "white", BLUE])
         self.heat_map(
             axes, reading, reads, cmap=colors, vmin=-self.reads_scale, vmax=self.reads_scale
         )
@@ -248,8 +237,8 @@ class _Drawing:
         from matplotlib.patches import Patch
 
         marks: list[Artist] = [
-            Patch(color=_BLUE, label=f"contribution: adds to the {self.unit}"),
-            Patch(color=_ORANGE, label=f"contribution: takes from the {self.unit}"),
+            Patch(color=BLUE, label=f"contribution: adds to the {self.unit}"),
+            Patch(color=ORANGE, label=f"contribution: takes from the {self.unit}"),
         ]
         for line in legend(self.explanations):
             style = _DIAMOND if line == DELETION_EFFECT else {"linestyle": "none"}

@@ -8,6 +8,8 @@ ProblemType = Literal["single_label_classification", "multi_label_classification
 SINGLE: Final = "single_label_classification"
 MULTI: Final = "multi_label_classification"
 REGRESSION: Final = "regression"
+# The validation score that picks the best epoch.
+MAIN_METRIC: Final = {SINGLE: "accuracy", MULTI: "micro_f1", REGRESSION: "pearson"}
 
 
 def problem_type_of(config: Any) -> ProblemType:

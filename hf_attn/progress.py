@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
+from tqdm.auto import tqdm
 from transformers import TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
 
@@ -11,7 +13,16 @@ _NOT_SCORES = ("_runtime", "_per_second")
 
 
 class LineProgress(ProgressCallback):
-    """The bar of `Trainer`, with a line of scores in place of its raw logs."""
+    """The bar of `Trainer`, with a line of scores in place of its raw logs.
+
+    Args:
+        tells_of_epochs: Whether there is a line for an evaluation at the end of an epoch, too: the
+            training trace has its own.
+    """
+
+    def __init__(self, *, tells_of_epochs: bool = True) -> None:
+        super().__init__()
+        self._tells_of_epochs = tells_of_epochs
 
     def on_log(
         self,
@@ -23,8 +34,18 @@ class LineProgress(ProgressCallback):
     ) -> None:
         """Writes the scores of an evaluation above the bar."""
         scores = evaluation_line(logs or {})
-        if scores and state.is_world_process_zero and self.training_bar is not None:
+        told_elsewhere = not self._tells_of_epochs and float(state.epoch or 0).is_integer()
+        if scores and self.training_bar is not None and not told_elsewhere:
             self.training_bar.write(scores)
+
+
+def write_line(text: str) -> None:
+    """Writes a text to standard output, above a progress bar where there is one.
+
+    What the output's encoding lacks is replaced: no training ends because of a sign in a chart.
+    """
+    encoding = sys.stdout.encoding or "utf-8"
+    tqdm.write(text.encode(encoding, errors="replace").decode(encoding))
 
 
 def evaluation_line(logs: dict[str, Any]) -> str:

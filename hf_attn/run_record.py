@@ -22,6 +22,7 @@ from .errors import InputError
 from .evaluation import Evaluation
 from .modeling_hf_attn import HfAttnForSequenceClassification
 from .sources import source_kind
+from .training_trace import ENTROPY
 
 RECORD_FILE = "run.json"
 IN_MEMORY = "a data set in memory"
@@ -30,7 +31,7 @@ _PRIVATE = re.compile(r"hub_\w+|push_to_hub|\w+_token|trackio_\w+|output_dir|exa
 # Settings that lead to the same model whatever they are.
 _WITHOUT_EFFECT = re.compile(
     r"overwrite|resume_from_checkpoint|disable_tqdm|report_to|run_name|project|log(ging)?_\w+|debug|"
-    r"include_num_input_tokens_seen"
+    r"training_trace|include_num_input_tokens_seen"
 )
 # Tokens of a text that the card can show as a table.
 _EXAMPLE_TOKENS = range(6, 13)
@@ -94,7 +95,7 @@ def make_record(
         "seed": arguments.seed,
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
         "epochs": epochs,
-        "best_epoch": _best_epoch(state),
+        "best_epoch": best_epoch(state),
         "metrics": {name: result.scores for name, result in evaluations.items()},
         "baseline": {name: result.baseline for name, result in evaluations.items()},
         "classes": {name: result.classes for name, result in evaluations.items()},
@@ -190,12 +191,14 @@ def _epochs(state: TrainerState) -> list[dict[str, float]]:
     """Joins what the trainer logged of each epoch: its training and its evaluation."""
     epochs: dict[float, dict[str, float]] = {}
     for entry in state.log_history:
-        if "train_runtime" not in entry:  # the summary of the whole run
+        # Neither the summary of the whole run nor what the training trace noted.
+        if "train_runtime" not in entry and ENTROPY not in entry:
             epochs.setdefault(entry["epoch"], {}).update(entry)
     return list(epochs.values())
 
 
-def _best_epoch(state: TrainerState) -> float | None:
+def best_epoch(state: TrainerState) -> float | None:
+    """Gives when the weights that the trainer takes for the best were scored; None without any."""
     for entry in state.log_history:
         if "eval_loss" in entry and entry["step"] == state.best_global_step:
             return float(entry["epoch"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -40,20 +40,20 @@ from .loading import load_label_names
 from .mean_feature import mean_token_feature
 from .metrics import score_logits
 from .modeling_hf_attn import HfAttnForSequenceClassification
-from .problem_types import MULTI, REGRESSION, SINGLE, ProblemType
-from .progress import LineProgress
+from .problem_types import MAIN_METRIC, ProblemType
+from .progress import LineProgress, write_line
 from .run_record import make_record, write_record
 from .saving import check_output_folder, make_output_folder, staged, writing_to
 from .starting_point import add_lora, build_starting_point
 from .token_counts import count_tokens, write_token_counts
 from .trainer import HfAttnTrainer, prepare_repository
+from .training_trace import TrainingTrace, drop_training_trace, write_training_trace
+from .training_trace_callback import TrainingTraceCallback
 
 # The default length of a run: passes over a large data set, steps on a small one.
 _LEAST_EPOCHS = 4
 _MOST_EPOCHS = 100
 _LEAST_STEPS = 600
-# The validation score that picks the best epoch.
-MAIN_METRIC = {SINGLE: "accuracy", MULTI: "micro_f1", REGRESSION: "pearson"}
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,16 @@ class TrainingRun:
         model: The classifier, in evaluation mode.
         tokenizer: Its tokenizer.
         record: What `run.json` holds.
-        output_dir: The folder that all three are saved in.
+        output_dir: The folder that all of it is saved in.
+        trace: How the training went, epoch by epoch; None if it was not traced, and in all
+            processes but the first.
     """
 
     model: HfAttnForSequenceClassification
     tokenizer: PreTrainedTokenizerBase
     record: dict[str, Any]
     output_dir: Path
+    trace: TrainingTrace | None = None
 
 
 class PushError(InputError):
@@ -115,8 +118,20 @@ def train(
     return run_training(settings, callbacks)
 
 
-def run_training(settings: Settings, callbacks: Sequence[TrainerCallback] = ()) -> TrainingRun:
-    """Trains as [`train`] does, from settings that flags or a file gave."""
+def run_training(
+    settings: Settings,
+    callbacks: Sequence[TrainerCallback] = (),
+    *,
+    tell: Callable[[str], object] | None = None,
+) -> TrainingRun:
+    """Trains as [`train`] does, from settings that flags or a file gave.
+
+    Args:
+        settings: Of data, model and training.
+        callbacks: Passed on to `Trainer`.
+        tell: Called with lines of text on each epoch; if None, they stand above the progress bar,
+            and are logged where there is none.
+    """
     data_arguments, model_arguments, arguments = settings
     started = time.perf_counter()
     output_dir = Path(str(arguments.output_dir))
@@ -133,7 +148,8 @@ def run_training(settings: Settings, callbacks: Sequence[TrainerCallback] = ()) 
         check_same_model(resume, model.config)
     with arguments.main_process_first(desc="making the output folder"):
         make_output_folder(output_dir, keep_checkpoints=resume is not None)
-    trainer = _build_trainer(model, tokenizer, texts, settings, callbacks)
+    tracing = _tracing(arguments, texts, tell)
+    trainer = _build_trainer(model, tokenizer, texts, settings, [*callbacks, *tracing])
     train_started = time.perf_counter()
     with writing_to(output_dir):
         trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
@@ -153,6 +169,7 @@ def run_training(settings: Settings, callbacks: Sequence[TrainerCallback] = ()) 
     }
     seconds = {"train": train_seconds, "total": time.perf_counter() - started}
     record = make_record(settings, model, data, texts, evaluations, trainer.state, seconds)
+    trace = next((callback.trace for callback in tracing), None)
     if trainer.is_world_process_zero():
         with writing_to(output_dir), staged(output_dir) as folder:
             model.save_pretrained(folder)
@@ -160,10 +177,15 @@ def run_training(settings: Settings, callbacks: Sequence[TrainerCallback] = ()) 
             write_record(record, folder)
             counts = count_tokens(texts["train"], tokenizer)
             write_token_counts(counts, folder)
+            if trace is None:
+                drop_training_trace(output_dir)  # of the model that is replaced
+            else:
+                write_training_trace(trace, folder)
             if arguments.overwrite or not keeps_page(output_dir):
-                card = make_card(model, tokenizer, record, counts, output_dir.resolve().name)
+                name = output_dir.resolve().name
+                card = make_card(model, tokenizer, record, counts, name, trace)
                 (folder / CARD_FILE).write_text(card, encoding="utf-8")
-    run = TrainingRun(model, tokenizer, record, output_dir)
+    run = TrainingRun(model, tokenizer, record, output_dir, trace)
     trainer.accelerator.wait_for_everyone()  # but not for the push, which may take long
     if arguments.push_to_hub and trainer.is_world_process_zero():
         _push(trainer, run)
@@ -229,10 +251,24 @@ def _build_trainer(
     trainer.remove_callback(PrinterCallback)  # the library does not print
     if not arguments.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
-        trainer.add_callback(LineProgress())
+        trainer.add_callback(LineProgress(tells_of_epochs=not arguments.training_trace))
     if arguments.load_best_model_at_end and arguments.early_stopping_patience:
         trainer.add_callback(EarlyStoppingCallback(arguments.early_stopping_patience))
     return trainer
+
+
+def _tracing(
+    arguments: HfAttnTrainingArguments,
+    texts: dict[str, TokenizedTexts],
+    tell: Callable[[str], object] | None,
+) -> list[TrainingTraceCallback]:
+    """Gives the callback that traces the training, on the validation texts if there are any."""
+    if not arguments.training_trace:
+        return []
+    if tell is None and not arguments.disable_tqdm:
+        tell = write_line
+    split = "validation" if "validation" in texts else "train"
+    return [TrainingTraceCallback(texts[split], split=split, tell=tell, writes=False)]
 
 
 def _epochs_for(arguments: HfAttnTrainingArguments, texts: TokenizedTexts, num_labels: int) -> int:

@@ -5,7 +5,8 @@ A rule looks at epochs that are over, so an observation is the same live and rea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -110,10 +111,10 @@ def plateau(epochs: Sequence[EpochTrace]) -> str | None:
     on_validation = last[-1].validation_loss is not None
     losses = [one.validation_loss if on_validation else one.loss for one in last]
     scores = [one.score for one in last]
-    for before, now in zip(losses, losses[1:], strict=False):
+    for before, now in pairwise(losses):
         if before is None or now is None or abs(now - before) >= LEAST_LOSS_CHANGE * abs(before):
             return None
-    for before, now in zip(scores, scores[1:], strict=False):
+    for before, now in pairwise(scores):
         if before is not None and now is not None and abs(now - before) >= LEAST_SCORE_CHANGE:
             return None
     which = "validation loss" if on_validation else "training loss"
@@ -143,7 +144,9 @@ def _sentences(trace: TrainingTrace) -> Iterator[str]:
     if parts:
         yield f"In {count} epoch{'' if count == 1 else 's'}: {', '.join(parts)}."
     yield from _sentence_on_attention(trace)
-    for number in range(1, count + 1):  # of a divergence the first epoch tells, of all else the last
+    for number in range(
+        1, count + 1
+    ):  # of a divergence the first epoch tells, of all else the last
         found = divergence(trace.epochs[:number])
         if found is not None:
             yield f"Epoch {trace.epochs[number - 1].epoch:g}: {found}."
@@ -175,7 +178,7 @@ def _changes(epochs: Sequence[EpochTrace], metric: str | None) -> Iterator[str]:
     name = metric_in_words(metric)
     if len(epochs) == 1:
         if now.loss is not None:
-            yield f"first epoch: loss {_number(now.loss)}"
+            yield f"begins with loss {_number(now.loss)}"
         if now.score is not None:
             yield f"{name} {score_in_words(now.score, metric)}"
         return
@@ -215,9 +218,9 @@ def _validation_loss(one: EpochTrace) -> float:
     return float("inf") if one.validation_loss is None else one.validation_loss
 
 
-def _from_to(values: Sequence[float], shown: object) -> str:
-    first, last = (shown(value) for value in (values[0], values[-1]))  # type: ignore[operator]
-    return f"{first}" if len(values) == 1 else f"{first} → {last}"
+def _from_to(values: Sequence[float], write: Callable[[float], str]) -> str:
+    first, last = write(values[0]), write(values[-1])
+    return first if len(values) == 1 else f"{first} → {last}"
 
 
 def _number(value: float) -> str:

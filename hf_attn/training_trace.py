@@ -75,15 +75,14 @@ class TrainingTrace:
     """How a training went, epoch by epoch.
 
     Its JSON, the file `training_trace.json` beside the weights, has these fields by name, each
-    epoch with its `observation`, and `summary`, sentences on the whole run. `best_epoch` is the
-    `epoch` of one of the epochs.
+    epoch with its `observation`, and `summary`, sentences on the whole run.
 
     Attributes:
         epochs: The epochs, in their order.
         metric: Name of the `score`: "accuracy", "micro_f1" (several labels) or "pearson"
             (regression); None where nothing was scored.
-        best_epoch: The epoch whose score on the validation texts is the best, as `Trainer` saw it;
-            None where it did not look for one.
+        best_epoch: When the validation score that `Trainer` kept the weights by was the best: the
+            `epoch` of an epoch, or 1.5 where it evaluated inside of epochs; None without one.
         unit: What a token is: "word", or "token" where the tokenizer splits words.
         sample: What attention was measured on; None where it was not.
 
@@ -226,9 +225,11 @@ def _epoch_of(entries: Sequence[Mapping[str, Any]], metric: str | None) -> Epoch
         "attention_entropy": merged.get(ENTROPY),
         "attention_share": merged.get(SHARE),
     }
-    not_finite = [n for n, value in values.items() if value is not None and not _is_finite(value)]
+    not_finite = [
+        n for n, value in values.items() if value is not None and not math.isfinite(value)
+    ]
     if "attention_entropy" in not_finite:
-        # The weights are no numbers then, and `Trainer` leaves losses that are none out of its mean.
+        # The weights are no numbers then, and `Trainer` leaves such losses out of its mean.
         not_finite = ["loss", *(name for name in not_finite if name != "loss")]
     values.update(dict.fromkeys(not_finite))
     return EpochTrace(
@@ -239,8 +240,16 @@ def _epoch_of(entries: Sequence[Mapping[str, Any]], metric: str | None) -> Epoch
     )
 
 
-def _is_finite(value: float) -> bool:
-    return math.isfinite(value)
+def write_training_trace(trace: TrainingTrace, folder: Path) -> None:
+    """Writes the trace into a folder, as JSON and as a page in Markdown."""
+    trace.to_json(folder / TRACE_FILE)
+    trace.to_markdown(folder / TRACE_PAGE)
+
+
+def drop_training_trace(folder: Path) -> None:
+    """Removes the trace of another training from a folder."""
+    for name in (TRACE_FILE, TRACE_PAGE):
+        (folder / name).unlink(missing_ok=True)
 
 
 def read_training_trace(

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding
+from tokenizers.models import WordLevel
 
 Index = NDArray[np.int64]
 
@@ -94,6 +95,12 @@ def find_words(
         in_pair=sides[first_token] == 1,
         is_special=special[first_token],
     )
+
+
+def token_kind(tokenizer: Any) -> str:
+    """Gives what a tokenizer splits texts into: "word", or "token" where it may split words."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    return "word" if backend is not None and isinstance(backend.model, WordLevel) else "token"
 
 
 def _in_other_scripts(
