@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any
 
-import numpy as np
-
-from ..batching import TokenizedTexts
 from ..errors import InputError
 from ..explanation import Explanation, Explanations
 from ..html_view import view_values
-from ..prediction import logits_to_scores, predict_logits
-from ..problem_types import MULTI, REGRESSION
+from ..problem_types import REGRESSION
 from ..templating import render
-from ..word_sums import Array
+from .class_rows import class_rows, likeliest_first
 from .served import Sentence, ServedModel
+from .striking import strike
 from .tab import AT_ONCE, Tab, message
 
 _MOST_CLASSES = 8
@@ -86,11 +82,11 @@ def _show(
 
 def labels_to_html(explanation: Explanation) -> str:
     """Gives every class with its probability, the likeliest first."""
-    order = np.argsort(-explanation.logits, kind="stable").tolist()
+    rows = class_rows(explanation, likeliest_first(explanation.logits), [explanation.logits])
     return render(
         "demo/labels.html",
         one=explanation,
-        rows=list(_rows(explanation, order, [explanation.logits])),
+        rows=list(rows),
         most_classes=_MOST_CLASSES,
         is_regression=explanation.problem_type == REGRESSION,
         **view_values(Explanations([explanation])),
@@ -118,64 +114,3 @@ def words_to_html(
         without=None if struck is None else strike(served, sentence, explanation, struck),
         **view_values(Explanations([explanation])),
     )
-
-
-def strike(
-    served: ServedModel, sentence: Sentence, explanation: Explanation, index: int
-) -> Struck:
-    """Gives what a model says of a text without a word: masked in place, and typed again."""
-    effects = cast(Array, explanation.deletion_effects)
-    retyped = without_word(sentence, explanation, index)
-    logits = [explanation.logits, explanation.logits - effects[index], _logits(served, retyped)]
-    likely = {int(place) for one in logits for place in np.argsort(-one, kind="stable")[:3]}
-    order = [int(place) for place in np.argsort(-explanation.logits, kind="stable")]
-    labels = None
-    if explanation.problem_type not in (MULTI, REGRESSION):
-        labels = tuple(explanation.class_names[int(one.argmax())] for one in logits)
-    return Struck(
-        name=explanation.words[index].name,
-        retyped=retyped,
-        readings=[
-            (
-                reading.title,
-                reading.logit,
-                reading.words[index].deletion_effect or 0.0,
-                reading.logit - (reading.words[index].deletion_effect or 0.0),
-            )
-            for reading in explanation.shown
-        ],
-        rows=list(_rows(explanation, [place for place in order if place in likely], logits)),
-        labels=labels,
-    )
-
-
-def without_word(sentence: Sentence, explanation: Explanation, index: int) -> Sentence:
-    """Gives the sentence as one would type it without a word: the gap closed to one space."""
-    word = explanation.words[index]
-    text = (sentence.pair or "") if word.in_pair else sentence.text
-    before, after = text[: word.start], text[word.end :]
-    if not before or before[-1].isspace():
-        after = after.lstrip()
-    if not after:
-        before = before.rstrip()
-    return sentence._replace(**{"pair" if word.in_pair else "text": before + after})
-
-
-def _logits(served: ServedModel, sentence: Sentence) -> Array:
-    """Gives the logits (C,) of a sentence."""
-    pairs = None if sentence.pair is None else [sentence.pair]
-    with served.lock:
-        texts = TokenizedTexts.from_texts([sentence.text], served.tokenizer, pairs)
-        return predict_logits(served.model, texts)[0].astype(np.float64)
-
-
-def _rows(explanation: Explanation, order: list[int], logits: list[Array]) -> Iterator[ClassRow]:
-    """Yields the classes in an order, each with its scores and logits."""
-    both = np.stack(logits)
-    scores = logits_to_scores(both.astype(np.float32), explanation.problem_type)
-    for place in order:
-        yield ClassRow(
-            explanation.class_names[place],
-            tuple(scores[:, place].tolist()),
-            tuple(both[:, place].tolist()),
-        )
