@@ -1,4 +1,4 @@
-"""Commands that show how a classifier decides: explain and lexicon."""
+"""Commands that show how a classifier decides: explain, trace and lexicon."""
 
 from __future__ import annotations
 
@@ -65,6 +65,51 @@ def explain(
             typer.echo(explanations.to_json(), nl=False)
         elif html is None and png is None:
             typer.echo(explanations.to_terminal())
+
+
+def trace(
+    model: ModelName,
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="TEXT",
+            help="A text, a file of one, or - for stdin; a sentence of ours without it.",
+            show_default=False,
+        ),
+    ] = None,
+    prediction: Annotated[
+        bool, typer.Option("--prediction", help="Show the six layers of the prediction instead.")
+    ] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Show what scaling by 1/√K does instead.")
+    ] = False,
+    html: Annotated[Path | None, typer.Option(help="Write a page to this file.")] = None,
+    text_pair: TextPair = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a text on its way through a model: seven stages with their shapes and numbers."""
+    from .command_texts import read_texts
+    from .errors import InputError
+    from .loading import load_classifier
+    from .scaling import compare_scaling
+    from .trace import DEFAULT_TEXT, trace_pipeline, trace_prediction
+
+    if prediction and compare:
+        raise InputError("expected --prediction or --compare, got both. Give one of them.")
+    texts, pairs = read_texts(DEFAULT_TEXT if source is None else source, text_pair=text_pair)
+    if len(texts) != 1:
+        raise InputError(
+            f"{source}: expected one text to trace, got {len(texts):,}. Give the one to trace."
+        )
+    make = compare_scaling if compare else trace_prediction if prediction else trace_pipeline
+    classifier, tokenizer = load_classifier(model)
+    made = make(texts[0], classifier, tokenizer, pair=None if pairs is None else pairs[0])
+    if html is not None:
+        made.to_html(html)
+    if as_json:
+        typer.echo(made.to_json(), nl=False)
+    elif html is None:
+        typer.echo(made.to_terminal())
 
 
 def lexicon(

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from .explanation import Explanation
-from .modeling_hf_attn import HfAttnForSequenceClassification, weighted_sum
+from .modeling_hf_attn import HfAttnForSequenceClassification
 from .prediction import evaluating, logits_to_scores
 from .problem_types import problem_type_of
 from .stages import MOST_TOKENS_KEPT, Trace, not_seen, to_lists
@@ -173,14 +173,11 @@ def compare_scaling(
     Source: Vaswani et al. 2017, "Attention Is All You Need", section 3.2.1, footnote 4.
     """
     explanation, encoding = read_text(text, model, tokenizer, pair)
-    ids = torch.tensor([encoding.ids[:MOST_TOKENS_KEPT]], dtype=torch.long, device=model.device)
-    scaling = model.config.head_dim**-0.5
     target = int(explanation.logits.argmax())
     exact = torch.autocast(model.device.type, enabled=False)
-    with evaluating(model), exact, torch.inference_mode(mode=False), torch.enable_grad():
-        with_scaling, without_scaling = (
-            _attend(model, ids, factor, target) for factor in (scaling, 1.0)
-        )
+    with evaluating(model), exact, torch.inference_mode():
+        ids = torch.tensor([encoding.ids[:MOST_TOKENS_KEPT]], device=model.device)
+        with_scaling, without_scaling = _attend(model, ids.long(), target)
     return ScalingComparison(
         text=text,
         pair=pair,
@@ -196,38 +193,69 @@ def compare_scaling(
 
 
 def _attend(
-    model: HfAttnForSequenceClassification, ids: Tensor, factor: float, target: int
-) -> Attending:
-    """Runs the model's modules on one text, with another factor in the place of 1 / √K.
+    model: HfAttnForSequenceClassification, ids: Tensor, target: int
+) -> tuple[Attending, Attending]:
+    """Gives attention as the model computes it, and without the division by √K.
 
-    Setting the factor in the model and back would change what other threads compute meanwhile.
+    The model's own factor stays as it is: another thread may be using it.
     """
     attention, length = model.model.attention, ids.shape[1]
-    mask = torch.ones_like(ids, dtype=torch.bool)
-    features = model.model.embeddings(ids, mask, None).detach()
-    pool_weights, _ = model.model.pooler(features, mask)
-    query, key = (part.detach() for part in attention.project(features))
-    # Gradients stop here: those of the weights follow from them, whether these are frozen or int8.
-    query, key = (query / attention.scaling).requires_grad_(), key.requires_grad_()
-    places = torch.arange(length, device=ids.device)
-    scores = attention.score(
-        factor * query, key, places - places[:, None], attention.relative_bias(length, ids.device)
+    outputs = model(
+        ids,
+        output_contributions=True,
+        output_hidden_states=True,
+        output_intermediates=True,
     )
-    weights = scores.softmax(-1)
-    received = (pool_weights.unsqueeze(1) @ weights).squeeze(1)
-    reference = model.score.reference
-    pooled = weighted_sum(pool_weights, features, reference)
-    pooled = pooled + attention.v_proj(weighted_sum(received, features, reference))
-    logits = model.score(pooled)
-    at_scores, at_query, at_key = torch.autograd.grad(logits[0, target], [scores, query, key])
-    of_weights = [at[0].T @ features[0] for at in (at_query, at_key)]  # (K, D), of W_q and W_k
-    probabilities = logits_to_scores(logits.detach().cpu().numpy(), problem_type_of(model.config))
+    places = torch.arange(length, device=ids.device)
+    unscaled = attention.score(
+        outputs.query / attention.scaling,
+        outputs.key,
+        places - places[:, None],
+        attention.relative_bias(length, ids.device),
+    )
+    problem_type = problem_type_of(model.config)
+    ways = ((attention.scaling, outputs.attention_scores[0][0, 0]), (1.0, unscaled[0]))
+    with_scaling, without_scaling = (
+        _attending(factor, scores, outputs, attention.scaling, target, problem_type)
+        for factor, scores in ways
+    )
+    return with_scaling, without_scaling
+
+
+def _attending(
+    factor: float, scores: Tensor, outputs: Any, scaling: float, target: int, problem_type: str
+) -> Attending:
+    """Gives what follows from the scores (T, T) between the tokens of one text.
+
+    The target's logit is Σ_ij p_i A_ij u_j and terms without A, so its gradients have a closed
+    form, also where weights are frozen or int8: at A it is p_i u_j.
+    """
+    features, query, key, pool_weights, values = (
+        tensor[0].double()
+        for tensor in (
+            outputs.hidden_states[0],
+            outputs.query / scaling,
+            outputs.key,
+            outputs.pool_weights,
+            outputs.context_values,
+        )
+    )
+    weights = scores.double().softmax(-1)
+    at_weights = pool_weights[:, None] * values[:, target]
+    # Through the softmax of a row: A_ij (g_ij - Σ_k A_ik g_ik).
+    at_scores = weights * (at_weights - (weights * at_weights).sum(-1, keepdim=True))
+    at_query_weights = factor * (at_scores @ key).T @ features  # (K, D)
+    at_key_weights = factor * (at_scores.T @ query).T @ features
+    direct = pool_weights @ outputs.direct_values[0].double()
+    logits = outputs.bias.double() + direct + pool_weights @ weights @ values
     return Attending(
         factor=factor,
-        scores=to_array(scores[0]),
-        weights=to_array(weights[0]),
-        entropy=to_array(torch.special.entr(weights[0]).sum(-1)),
+        scores=to_array(scores),
+        weights=to_array(weights.to(scores.dtype)),
+        entropy=to_array(torch.special.entr(weights).sum(-1)),
         score_gradient_norm=at_scores.norm().item(),
-        weight_gradient_norm=math.hypot(*(part.norm().item() for part in of_weights)),
-        probabilities=probabilities[0],
+        weight_gradient_norm=math.hypot(
+            at_query_weights.norm().item(), at_key_weights.norm().item()
+        ),
+        probabilities=logits_to_scores(logits[None].cpu().numpy(), problem_type)[0],
     )

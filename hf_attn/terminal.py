@@ -7,12 +7,17 @@ import shutil
 import sys
 import unicodedata
 
-from rich.color import Color
+from rich.color import Color, blend_rgb
 from rich.console import Console
+from rich.style import Style
 
 # Read on light and dark backgrounds.
 BLUE = Color.from_rgb(13, 99, 214)
 ORANGE = Color.from_rgb(184, 82, 0)
+# White can be read on these, on the full colours and on every mixture of the two.
+PALE_BLUE = Color.from_rgb(70, 105, 150)
+PALE_ORANGE = Color.from_rgb(140, 100, 60)
+_WHITE = Color.from_rgb(255, 255, 255)
 # Control characters could move the cursor, forge a line or turn numbers around: pictures of them
 # are shown instead.
 _DIRECTIONS_AND_BREAKS = [*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029]
@@ -52,3 +57,10 @@ def in_a_line(text: str) -> str:
     if any(unicodedata.bidirectional(character) in ("R", "AL", "AN") for character in shown):
         shown += _LEFT_TO_RIGHT_MARK
     return shown
+
+
+def shade(share: float, *, positive: bool) -> Style:
+    """Gives white on blue, or on orange if not positive: the fuller, the larger the share."""
+    pale, full = (PALE_BLUE, BLUE) if positive else (PALE_ORANGE, ORANGE)
+    mixed = blend_rgb(pale.get_truecolor(), full.get_truecolor(), share)
+    return Style(color=_WHITE, bgcolor=Color.from_triplet(mixed))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rich.cells import cell_len
-from rich.color import Color, blend_rgb
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.rule import Rule
@@ -14,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .explanation import Explanation, Explanations
-from .terminal import BLUE, ORANGE, PICTURES, in_a_line, new_console
+from .terminal import BLUE, ORANGE, PICTURES, in_a_line, new_console, shade
 from .word_sums import Reading, Word
 from .wording import legend, notes, prediction_line, reading_line, signed, unit
 
@@ -26,10 +25,6 @@ _NARROWEST_BAR = 7
 _WIDEST_BAR = 41
 # Below this root of its share of the scale a word is not coloured.
 _LEAST_SHARE = 0.2
-# White can be read on these, on the full colours and on every mixture of the two.
-_PALE_BLUE = Color.from_rgb(70, 105, 150)
-_PALE_ORANGE = Color.from_rgb(140, 100, 60)
-_WHITE = Color.from_rgb(255, 255, 255)
 _KEPT_IN_TEXT = {ord("\n"): "\n", ord("\t"): "\t", ord("\r"): ""}
 
 
@@ -127,9 +122,7 @@ class _View:
             return "dim"
         if share < _LEAST_SHARE:
             return ""
-        pale, full = (_PALE_BLUE, BLUE) if word.contribution > 0 else (_PALE_ORANGE, ORANGE)
-        mixed = blend_rgb(pale.get_truecolor(), full.get_truecolor(), share)
-        return Style(color=_WHITE, bgcolor=Color.from_triplet(mixed))
+        return shade(share, positive=word.contribution > 0)
 
     def table(self, reading: Reading) -> Table:
         """Gives the words with the largest values, and what the others add together."""

@@ -210,10 +210,10 @@ def _layers(pipeline: PipelineTrace, model: HfAttnForSequenceClassification) -> 
         "attention_received": one.attention_received[kept],
         "pooled": found["pooled"],
     }
-    weights = {
+    weights: dict[str, Any] = {
         name: found[name] for name in ("scores", "weights_beyond", "weights") if name in found
     }
-    held = [
+    held: list[dict[str, Any]] = [
         {"tokens": found["tokens"], "token_ids": found["token_ids"]},
         {"features": found["features"]},
         weights,
@@ -243,6 +243,7 @@ def _axes(
     part = Axis("features", _counted(model.config.head_dim))
     classes = Axis("classes", list(explanation.class_names))
     return {
+        "tokens": (tokens,),
         "token_ids": (tokens,),
         "features": (tokens, features),
         "query": (tokens, part),

@@ -15,21 +15,29 @@ if TYPE_CHECKING:
 
 # What each array of a trace is, by its name among the values of a stage.
 CAPTIONS = {
+    "tokens": "",
+    "token_ids": "",
     "features": "x: the features of each token",
     "query": "W_q x / √K: the query of each token, what it looks for",
-    "key": "W_k x: the key of each token, what it can be found by",
-    "scores": "s: what the token of a row scores the tokens of the columns",
-    "weights": "A: how the token of a row divides its attention, in percent",
-    "weights_beyond": "attention to the tokens that are left out here, in percent",
-    "last_hidden_state": "y: each token with what it read of the others",
-    "pool_weights": "p: how much each token counts in the text, in percent",
-    "attention_received": "a: the attention that each word receives from the text, in percent",
+    "key": "W_k x: the key of each token, what it is found by",
+    "scores": "s: how high the token of a row scores those of the columns",
+    "weights": "A: how the token of a row divides its attention among those of the columns",
+    "last_hidden_state": "y: each token with what it read of all of them",
+    "pool_weights": "p: how much each token counts in the text",
+    "attention_received": "a: how much attention each word receives",
     "pooled": "h: the text as one row of features",
-    "bias": "b: the logit of each class before any word is read",
     "contributions": "c: what each word adds to the logit of each class",
-    "contributions_beyond": "what the words that are left out here add together",
-    "logits": "logits: what each class scored",
-    "probabilities": "probabilities, in percent",
+    "logits": "",
+    "probabilities": "",
+}
+# What stands above a column of such numbers.
+HEADINGS = {
+    "tokens": "read as",
+    "token_ids": "number",
+    "pool_weights": "p",
+    "attention_received": "a",
+    "logits": "logit",
+    "probabilities": "probability",
 }
 SHARES = {"weights", "weights_beyond", "pool_weights", "attention_received", "probabilities"}
 
@@ -135,7 +143,7 @@ def stage_wordings(sizes: Sizes) -> tuple[Wording, ...]:
         Wording(
             "Input text",
             "Takes the text as it was typed: so far it is nothing but characters.",
-            "text",
+            f"text = c_1 … c_{sizes.num_characters}" if sizes.num_characters else "text = nothing",
             "",
             "what was typed",
             typed,
@@ -180,6 +188,7 @@ def layer_wordings(sizes: Sizes) -> tuple[Wording, ...]:
     pooled = sizes.shape(sizes.features)
     logits = sizes.shape(_logits(sizes))
     scores = _scores(sizes, features, square)
+    x = _centred(sizes)
     return (
         Wording(
             "Input layer",
@@ -194,7 +203,7 @@ def layer_wordings(sizes: Sizes) -> tuple[Wording, ...]:
             "Attention layer",
             "Scores every token for every token, and turns each row of scores into shares that "
             "sum to 1.",
-            f"A = softmax(s),  {scores.formula}",
+            f"{scores.formula}\nA_ij = exp(s_ij) / Σ_k exp(s_ik)",
             scores.learned,
             features,
             square,
@@ -215,7 +224,7 @@ def layer_wordings(sizes: Sizes) -> tuple[Wording, ...]:
             "adds."
             if sizes.problem_type != REGRESSION
             else "Computes the value: a bias plus what each word adds.",
-            "logits = W_c h + b = b + Σ_j c_j",
+            f"logits = W_c h + b = b + Σ_j c_j\nc_j = p_j W_c {x} + a_j W_c W_v {x}",
             _head_learned(sizes),
             pooled,
             logits,
@@ -240,7 +249,7 @@ def _embedding(sizes: Sizes, name: str, tokens: str, features: str) -> Wording:
     return Wording(
         name,
         f"{does}, and adds those of the pair that it makes with the token before it.",
-        f"x_j = √{sizes.hidden_size} · (E[t_j] + G[hash(t_j−1, t_j)])",
+        f"x_j = √{sizes.hidden_size} · (E[t_j] + G[hash(t_{{j−1}}, t_j)])",
         f"{table}, G: {sizes.ngram_buckets:,} × {sizes.hidden_size}",
         tokens,
         features,
@@ -262,16 +271,16 @@ def _scores(sizes: Sizes, features: str, square: str) -> Wording:
 
 
 def _output(sizes: Sizes, features: str) -> Wording:
-    weighs = "Σ_i p_i y_i" if sizes.learns_pooling else f"1/{max(sizes.num_tokens, 1)} Σ_i y_i"
+    weighs = "Σ_i p_i y_i" if sizes.learns_pooling else f"1/{sizes.num_tokens or 'T'} Σ_i y_i"
     reference = " − (x̄ + W_v x̄)" if sizes.has_reference else ""
-    formula = f"logits = W_c h + b,  h = {weighs}{reference}"
+    formula = f"h = {weighs}{reference}\nlogits = W_c h + b"
     if sizes.learns_pooling:
-        formula += ",  p = softmax(w · x)"
+        formula = f"p = softmax(w · x)\n{formula}"
     average = "a weighted average" if sizes.learns_pooling else "the average"
     if sizes.problem_type == REGRESSION:
         does = f"Takes {average} of the rows, and computes the value from it."
     else:
-        formula += f";  {_prediction_formula(sizes)}"
+        formula += f"\n{_prediction_formula(sizes)}"
         does = (
             f"Takes {average} of the rows, scores it for each class, and turns the scores into "
             "probabilities."
@@ -283,9 +292,13 @@ def _output(sizes: Sizes, features: str) -> Wording:
 
 
 def _pooled_formula(sizes: Sizes) -> str:
-    x = "(x_j − x̄)" if sizes.has_reference else "x_j"
-    share = "softmax(w · x)" if sizes.learns_pooling else f"1/{max(sizes.num_tokens, 1)}"
-    return f"h = Σ_j p_j {x} + W_v Σ_j a_j {x},  a = p A,  p = {share}"
+    x = _centred(sizes)
+    share = "softmax(w · x)" if sizes.learns_pooling else f"1/{sizes.num_tokens or 'T'}"
+    return f"p = {share}\na = p A\nh = Σ_j p_j {x} + W_v Σ_j a_j {x}"
+
+
+def _centred(sizes: Sizes) -> str:
+    return "(x_j − x̄)" if sizes.has_reference else "x_j"
 
 
 def _pooling_learned(sizes: Sizes) -> str:
@@ -352,15 +365,13 @@ def scaling_observation(comparison: ScalingComparison) -> str:
     if len(comparison.tokens) < 2:
         return "With fewer than two tokens there is nothing to weigh, and scaling changes nothing."
     root = math.sqrt(comparison.head_dim)
-    said = (
-        f"Without dividing by √{comparison.head_dim} = {root:.2f} the scores spread "
-        f"{_times(unscaled.score_spread, scaled.score_spread)}, and attention is "
-        f"{'sharper' if unscaled.mean_entropy < scaled.mean_entropy else 'no sharper'}: entropy "
-        f"{unscaled.mean_entropy:.2f} nats instead of {scaled.mean_entropy:.2f} (even: "
-        f"{comparison.largest_entropy:.2f}). "
-    )
-    return said + (
-        "What the softmax lets through of a gradient is then "
+    sharper = "sharper" if unscaled.mean_entropy < scaled.mean_entropy else "no sharper"
+    return (
+        f"Without dividing by √{comparison.head_dim} = {root:.2f} the standard deviation of the "
+        f"scores is {_times(unscaled.score_spread, scaled.score_spread)}, and attention is "
+        f"{sharper}: its entropy is {unscaled.mean_entropy:.2f} nats instead of "
+        f"{scaled.mean_entropy:.2f} (even: {comparison.largest_entropy:.2f}). The gradient that "
+        "the softmax lets through to the scores is "
         f"{_times(unscaled.score_gradient_norm, scaled.score_gradient_norm)}."
     )
 
@@ -368,5 +379,5 @@ def scaling_observation(comparison: ScalingComparison) -> str:
 def _times(value: float, base: float) -> str:
     """Gives how large a value is beside another, in words."""
     if not base or not value:
-        return "as much as with it" if base == value else f"{value:.3g} instead of {base:.3g}"
-    return f"{value / base:.2f} times as much as with it"
+        return f"{value:.3g} instead of {base:.3g}"
+    return f"{value / base:.3g} times as large"

@@ -11,8 +11,7 @@ from explained import explained_pair, explanation
 from rich.cells import cell_len
 
 from hf_attn import Explanations, InputError
-from hf_attn.terminal import BLUE, ORANGE
-from hf_attn.terminal_view import _PALE_BLUE, _PALE_ORANGE
+from hf_attn.terminal import BLUE, ORANGE, PALE_BLUE, PALE_ORANGE
 
 MULTI = "multi_label_classification"
 STRANGE = "שלום  oil\tعولم 漢字漢字 👍🏽 👨‍👩‍👧 e\u0301 a$b$ <b>&amp;\r\n x"
@@ -244,7 +243,7 @@ def test_terminal_says_what_was_read_where():
 
 
 def test_white_is_read_on_every_colour_of_the_terminal():
-    for pale, full in ((_PALE_BLUE, BLUE), (_PALE_ORANGE, ORANGE)):
+    for pale, full in ((PALE_BLUE, BLUE), (PALE_ORANGE, ORANGE)):
         for share in np.linspace(0, 1, 11):
             ground = mixed(share, full.triplet, pale.triplet)
             assert contrast((255, 255, 255), ground) >= 4.5
