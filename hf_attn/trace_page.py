@@ -27,9 +27,17 @@ def trace_to_html(trace: Trace, path: str | Path | None = None) -> str:
     return written(page, path)
 
 
-def trace_to_fragment(trace: Trace) -> str:
-    """Gives one `div` with its styles, which name nothing outside it, in the colours around it."""
+def trace_to_fragment(trace: Trace, *, stage: int | None = None) -> str:
+    """Gives one `div` with its styles, which name nothing outside it, in the colours around it.
+
+    Args:
+        trace: What to show.
+        stage: Number of the one stage to show, without the title of the whole; None for all.
+    """
     view = view_of(trace, _MOST_ROWS)
+    if stage is not None:
+        sections = tuple(section for section in view.sections if section.number == stage)
+        view = view._replace(title="", sections=sections)
     added = ""
     if view.explanation is not None and view.explanation.words:
         added = view.explanation._repr_html_()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import InputError
+from markupsafe import Markup
+
+from ..templating import render
 from ..trace import trace_pipeline
+from ..trace_page import trace_to_fragment
 from .served import Sentence, ServedModel
-from .tab import AT_ONCE, Tab, message
+from .tab import AT_ONCE, Tab
 
 NUM_STAGES = 7
 
@@ -21,29 +24,26 @@ def add_look_inside(served: ServedModel, sentence: Any) -> Tab:
     """
     import gradio as gr
 
-    stage = gr.Slider(1, NUM_STAGES, value=1, step=1, label="Stage")
-    shown = gr.HTML(_show(served, served.example, 1), apply_default_css=False)
+    with gr.Row(elem_classes="stages"):
+        stage = gr.Slider(1, NUM_STAGES, value=1, step=1, label="Stage", buttons=[], scale=4)
+        back = gr.Button("Back", size="md", elem_classes="step", scale=0, min_width=80)
+        on = gr.Button("Next", size="md", elem_classes="step", scale=0, min_width=80)
+    shown = gr.HTML(stage_to_html(served, served.example, 1), apply_default_css=False)
 
     def look(sentence: Sentence, stage: float) -> str:
-        return _show(served, sentence, int(stage))
+        return stage_to_html(served, sentence, int(stage))
 
     def update(sentence: Sentence, stage: float) -> list[Any]:
         return [look(sentence, stage)]
 
     stage.change(look, [sentence, stage], shown, **AT_ONCE)
+    back.click(lambda stage: max(stage - 1, 1), stage, stage, **AT_ONCE)
+    on.click(lambda stage: min(stage + 1, NUM_STAGES), stage, stage, **AT_ONCE)
     return Tab([stage], [shown], update)
 
 
-def _show(served: ServedModel, sentence: Sentence, number: int) -> str:
-    """Gives a stage of a sentence, or why it cannot be shown."""
-    try:
-        return stage_to_html(served, sentence, number)
-    except InputError as error:
-        return message(error)
-
-
 def stage_to_html(served: ServedModel, sentence: Sentence, number: int) -> str:
-    """Gives one stage of the model's computation, with its numbers.
+    """Gives one stage of the model's computation with its numbers, and where it stands.
 
     Args:
         served: The model.
@@ -52,4 +52,9 @@ def stage_to_html(served: ServedModel, sentence: Sentence, number: int) -> str:
     """
     with served.lock:
         trace = trace_pipeline(sentence.text, served.model, served.tokenizer, pair=sentence.pair)
-    return trace.stages[number - 1].name
+    return render(
+        "demo/stage.html",
+        names=[stage.name for stage in trace.stages],
+        number=number,
+        stage=Markup(trace_to_fragment(trace, stage=number)),
+    )

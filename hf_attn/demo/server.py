@@ -17,7 +17,8 @@ _HIGHEST_PORT = 65_535
 _THEME = {
     "block_background_fill": "transparent",
     "block_border_width": "0px",
-    "block_label_text_color": "*neutral_600",
+    "block_title_text_color": "*neutral_600",
+    "block_title_text_color_dark": "*neutral_300",
     "block_padding": "0px",
     "button_primary_background_fill": "*primary_700",
     "button_primary_background_fill_dark": "*primary_700",
