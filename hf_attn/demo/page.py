@@ -26,7 +26,7 @@ def build_page(served: ServedModel) -> gr.Blocks:
         sentence = gr.State(example)
         gr.HTML(render("demo/header.html", served=served), apply_default_css=False)
         with gr.Row(equal_height=False):
-            with gr.Column(scale=5):
+            with gr.Column(scale=1):
                 text = gr.Textbox(example.text, label="Text", lines=1, max_lines=8)
                 pair = gr.Textbox(
                     example.pair or "",
@@ -35,9 +35,9 @@ def build_page(served: ServedModel) -> gr.Blocks:
                     max_lines=8,
                     visible=served.reads_pairs,
                 )
-            button = gr.Button("Read", variant="primary", scale=1, min_width=96, elem_id="read")
+            button = gr.Button("Read", variant="primary", scale=0, min_width=96, elem_id="read")
         notice = gr.HTML(js_on_load=SAID_ALOUD, apply_default_css=False, elem_id="notice")
-        with gr.Tabs():
+        with gr.Tabs(overflow_behavior="wrap"):  # a menu would hide tabs on a phone
             with gr.Tab("Classify"):
                 tabs = [add_classify(served, sentence)]
             with gr.Tab("Look inside"):

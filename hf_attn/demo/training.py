@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from markupsafe import Markup
+
+from ..templating import render
 from ..training_trace import read_training_trace
 from ..training_trace_page import trace_to_fragment
 from .served import ServedModel
@@ -16,4 +19,4 @@ def training_to_html(served: ServedModel) -> str:
             "This model was saved without a training trace. `hf-attn train` writes one, "
             "training_trace.json, beside the weights."
         )
-    return trace_to_fragment(trace)
+    return render("demo/training.html", trace=Markup(trace_to_fragment(trace)))

@@ -1,0 +1,75 @@
+"""Puts the page of a model under load on this machine, and prints how long its answers took.
+
+Each visitor has a session of its own and presses the page's own button, so that a request reads a
+text for all tabs. It ends with exit code 1 if one of them is answered with an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import socket
+import statistics
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from gradio_client import Client
+
+from hf_attn.demo.server import start_page
+
+TEXTS = (
+    "oil prices rose after opec agreed to cut crude output",
+    "net profit for the quarter rose to two mln dlrs or eleven cts per share",
+    "wheat and corn exports fell in april the agriculture department said",
+    "the bank of england raised interest rates",
+    "shipping of wheat stopped after the strike",
+)
+
+
+def main() -> None:
+    """Runs the load that the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", help="folder that training wrote")
+    parser.add_argument("--clients", type=int, default=5, help="visitors at the same time")
+    parser.add_argument("--requests", type=int, default=20, help="texts that each asks for")
+    options = parser.parse_args()
+
+    started = time.perf_counter()
+    page = start_page(options.model, host="127.0.0.1", port=_free_port())
+    print(f"started in {time.perf_counter() - started:.1f} s, imports of the page included")
+    alone = _ask(page.local_url, options.requests)
+    with ThreadPoolExecutor(options.clients) as pool:
+        asked = pool.map(_ask, [page.local_url] * options.clients, [options.requests] * options.clients)
+        together = list(itertools.chain.from_iterable(asked))
+    page.close(verbose=False)
+    _report("one visitor", alone)
+    _report(f"{options.clients} visitors at once", together)
+
+
+def _ask(address: str, requests: int) -> list[float]:
+    """Gives the seconds until each answer of one visitor; an error ends the script."""
+    visitor = Client(address, verbose=False)
+    seconds = []
+    for text in itertools.islice(itertools.cycle(TEXTS), requests):
+        started = time.perf_counter()
+        visitor.predict(text, api_name="/read")
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def _report(name: str, seconds: list[float]) -> None:
+    median, last = statistics.median(seconds), statistics.quantiles(seconds, n=20)[-1]
+    print(
+        f"{name}: {len(seconds)} answers, no error, median {1000 * median:.0f} ms, "
+        f"95th percentile {1000 * last:.0f} ms"
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()
