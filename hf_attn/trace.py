@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from tokenizers import Encoding
@@ -166,7 +165,7 @@ def to_array(tensor: torch.Tensor) -> Array:
     """Gives a copy, which keeps nothing alive of what the tensor is a part of."""
     if tensor.dtype in (torch.bfloat16, torch.float16):
         tensor = tensor.float()
-    return np.array(tensor.detach().cpu())
+    return tensor.detach().cpu().numpy().copy()
 
 
 def _stages(
@@ -183,7 +182,7 @@ def _stages(
         texts["pair"] = explanation.pair
     tokens = {"tokens": encoding.tokens[:MOST_TOKENS_KEPT], "token_ids": arrays["token_ids"]}
     last = {"pool_weights": arrays["pool_weights"], "pooled": arrays["pooled"]}
-    last |= _scored(explanation, arrays["logits"])
+    last |= {"logits": arrays["logits"], **_predicted(explanation, arrays["logits"])}
     held: list[dict[str, Any]] = [
         texts,
         tokens,
@@ -219,17 +218,17 @@ def _layers(pipeline: PipelineTrace, model: HfAttnForSequenceClassification) -> 
         weights,
         received,
         contributions,
-        {"probabilities": one.probabilities},
+        _predicted(one, found["logits"]),
     ]
     axes = _axes(model, one, pipeline.token_names)
     return _numbered(layer_wordings(sizes_of(model, one)), held, axes)
 
 
-def _scored(explanation: Explanation, logits: Array) -> dict[str, Array]:
-    """Gives the logits and the probabilities; a regression has none."""
+def _predicted(explanation: Explanation, logits: Array) -> dict[str, Array]:
+    """Gives the probabilities, or the values of a regression, which has none."""
     if explanation.problem_type == REGRESSION:
         return {"logits": logits}
-    return {"logits": logits, "probabilities": explanation.probabilities}
+    return {"probabilities": explanation.probabilities}
 
 
 def _axes(

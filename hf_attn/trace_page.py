@@ -70,4 +70,4 @@ def _is_flat(grid: Grid) -> bool:
 
 def _with_subscripts(formula: str) -> Markup:
     """Gives a formula in HTML, in which s_ij and t_{j−1} have subscripts."""
-    return Markup(_SUBSCRIPT.sub(r"<sub>\1\2</sub>", escape(formula)))
+    return Markup(_SUBSCRIPT.sub(r"<sub>\1\2</sub>", str(escape(formula))))

@@ -262,7 +262,8 @@ def _with_column(
         order = _classes(one)
         rows, values = [rows[index] for index in order], np.asarray(values)[order]
     kind, scale = _kind(name, values)
-    column = Column(HEADINGS[name], values, kind, scale)
+    is_value = name == "logits" and one.problem_type == REGRESSION
+    column = Column("value" if is_value else HEADINGS[name], values, kind, scale)
     if grids and list(grids[-1].rows) == rows and not grids[-1].across:
         last = grids[-1]
         caption = f"{last.caption}; {CAPTIONS[name]}" if CAPTIONS[name] else last.caption
