@@ -28,6 +28,7 @@ _NO_SHARES = {"pearson"}
 _FIELDS = {
     "loss": "training loss",
     "validation_loss": "validation loss",
+    "score": "score",
     "attention_entropy": "attention",
 }
 
@@ -71,8 +72,8 @@ def divergence(epochs: Sequence[EpochTrace]) -> str | None:
     """Says that values are not finite, or that the training loss rose far above its lowest."""
     now = epochs[-1]
     if now.not_finite:
-        what = " and ".join(_FIELDS.get(name, name) for name in now.not_finite if name in _FIELDS)
-        return f"divergence: {what or 'the score'} is NaN or infinite; try a lower learning rate"
+        what = ", ".join(_FIELDS[name] for name in now.not_finite if name in _FIELDS)
+        return f"divergence: not a finite number: {what}; try a lower learning rate"
     known = [one for one in epochs if one.loss is not None]
     if now.loss is None or len(known) < 2:
         return None
@@ -163,7 +164,7 @@ def _sentence_on_attention(trace: TrainingTrace) -> Iterator[str]:
     entropies = [one.attention_entropy or 0.0 for one in known]
     shares = [one.attention_share for one in known if one.attention_share is not None]
     change = entropies[-1] - entropies[0]
-    how = "Attention stayed as it was"
+    how = "Attention" if len(known) == 1 else "Attention stayed as it was"
     if abs(change) >= LEAST_ENTROPY_CHANGE:
         how = "Attention spread" if change > 0 else "Attention concentrated"
     even = "" if trace.sample is None else f" (even attention: {trace.sample.even_entropy:.2f})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
 from .pictures import BLUE, ORANGE, check_matplotlib, new_figure, save_png
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 _PANEL_WIDTH, _PANEL_HEIGHT = 4.0, 3.0
 _COLUMNS = 2
 # Told apart without colours, too.
-_STYLES = ({"color": BLUE, "marker": "o"}, {"color": ORANGE, "marker": "s", "linestyle": "--"})
+_STYLES: tuple[dict[str, Any], ...] = (
+    {"color": BLUE, "marker": "o"},
+    {"color": ORANGE, "marker": "s", "linestyle": "--"},
+)
 _GREY = "#767676"
 
 
@@ -50,9 +53,9 @@ def _draw(axes: Axes, panel: Panel, trace: TrainingTrace) -> None:
         if series.even is not None:
             axes.axhline(series.even, color=_GREY, linestyle=":", label="even attention")
     if trace.best_epoch is not None:
-        axes.axvline(trace.best_epoch, color=_GREY, linewidth=0.8, label="best epoch")
+        axes.axvline(trace.best_epoch, color=_GREY, linewidth=0.8, zorder=0, label="best epoch")
     if panel.series[0].is_share:
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
     axes.set_title(panel.title, loc="left", fontsize=10)
     axes.set_xlabel("epoch", loc="right")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

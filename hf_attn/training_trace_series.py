@@ -126,5 +126,9 @@ def panels_of(trace: TrainingTrace) -> tuple[Panel, ...]:
     """Gives what curves are drawn of: both losses side by side, and every other series alone."""
     series = [one for one in series_of(trace) if any(value is not None for value in one.values)]
     losses = tuple(one for one in series if one.field.endswith("loss"))
-    panels = [Panel(one.name, (one,)) for one in series if one not in losses]
+    titles = {
+        "attention_entropy": "attention entropy (nats)",
+        "attention_share": f"attention on the top {trace.unit}",
+    }
+    panels = [Panel(titles.get(one.field, one.name), (one,)) for one in series if one not in losses]
     return (*([Panel("loss", losses)] if losses else []), *panels)

@@ -21,6 +21,7 @@ from hf_attn.card import keeps_page, make_card, render_card
 from hf_attn.corpora import corpus_path
 from hf_attn.loading import load_classifier
 from hf_attn.run_record import read_record
+from hf_attn.training_trace import read_training_trace
 
 ROOT = Path(__file__).parents[1]
 TOKEN = "hf_" + "aBcDeFgHiJ" * 3
@@ -111,7 +112,24 @@ def test_tables_equal_the_record(trained_folder, card):
     for one in record["epochs"]:
         if one["epoch"] in shown:
             keys = ("loss", "eval_loss", "eval_accuracy", "eval_macro_f1")
-            assert shown[one["epoch"]] == [f"{one[key]:.4f}" for key in keys]
+            assert shown[one["epoch"]][:4] == [f"{one[key]:.4f}" for key in keys]
+    trace = read_training_trace(trained_folder)
+    assert epochs[0][-2:] == ["attention entropy", "top word"]
+    for one in trace.epochs:
+        if one.epoch in shown:
+            entropy, share = f"{one.attention_entropy:.2f}", f"{100 * one.attention_share:.1f} %"
+            assert shown[one.epoch][4:] == [entropy, share]
+    (said,) = [line for line in card.splitlines() if line.startswith("- What the epochs say: ")]
+    for sentence in (*trace.summary, "Means over 40 validation texts"):
+        assert sentence in said
+
+
+def test_card_of_a_model_without_a_trace_has_the_other_columns(trained_folder, tmp_path, card):
+    shutil.copytree(trained_folder, tmp_path / trained_folder.name)
+    (tmp_path / trained_folder.name / "training_trace.json").unlink()
+    without = render_card(tmp_path / trained_folder.name)
+    assert "What the epochs say" not in without
+    assert [row[:5] for row in tables(card)[3]] == tables(without)[3]
 
 
 def test_words_of_the_labels_are_those_of_the_lexicon(trained_folder, card):

@@ -9,6 +9,7 @@ import pytest
 from trained import TINY, keyword_data, keyword_texts
 
 from hf_attn import train
+from hf_attn.training_trace import read_training_trace
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "train.py"
 
@@ -43,6 +44,11 @@ def test_two_processes_match_one_within_noise(folder):
     one, _ = launch(folder, 1)
     two, output = launch(folder, 2)
     assert output.count("Saved in") == 1
+    trace = read_training_trace(folder / "model-2")
+    assert [epoch.step for epoch in trace.epochs] == [epoch["step"] for epoch in two["epochs"]]
+    assert all(epoch.attention_entropy for epoch in trace.epochs)
+    for epoch in trace.epochs:  # by one of the two
+        assert output.count(f"epoch {epoch.epoch:g}: training loss") == 1
     steps = [record["epochs"][0]["step"] for record in (one, two)]
     assert steps[0] == steps[1]
     for split in ("validation", "test"):

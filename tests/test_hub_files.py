@@ -24,6 +24,8 @@ FILES = [
     "tokenization_hf_attn.py",
     "tokenizer.json",
     "tokenizer_config.json",
+    "training_trace.json",
+    "training_trace.md",
 ]
 
 
@@ -169,10 +171,12 @@ def test_error_in_short_leaves_signatures_out():
 def test_records_of_an_older_model_do_not_stay_beside_a_new_one(folder):
     there = ["README.md", "config.json", "run.json", "token_counts.json", "all_results.json"]
     assert outdated_files(there, contents_to_push(folder, "alice/x")) == ["all_results.json"]
-    (folder / "run.json").unlink()
-    (folder / "token_counts.json").unlink()
+    there += ["training_trace.json", "training_trace.md"]
+    records = ["run.json", "token_counts.json", "training_trace.json", "training_trace.md"]
+    for name in records:
+        (folder / name).unlink()
     without = contents_to_push(folder, "alice/x")
-    assert outdated_files(there, without) == ["all_results.json", "run.json", "token_counts.json"]
+    assert outdated_files(there, without) == ["all_results.json", *records]
 
 
 def test_folder_without_a_page_gets_a_card_of_its_repository(folder):

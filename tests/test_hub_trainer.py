@@ -18,7 +18,9 @@ MODEL = {
     "README.md", "config.json", "configuration_hf_attn.py", "model.safetensors",
     "modeling_hf_attn.py", "tokenization_hf_attn.py", "tokenizer.json", "tokenizer_config.json",
 }  # fmt: skip
-TRAINED = MODEL | {"run.json", "token_counts.json"}
+TRAINED = MODEL | {
+    "run.json", "token_counts.json", "training_trace.json", "training_trace.md",
+}  # fmt: skip
 TOKEN = "hf_alice_write"
 
 TRAIN = """
