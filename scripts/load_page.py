@@ -13,6 +13,7 @@ import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import typer
 from gradio_client import Client
 
 from hf_attn.demo.server import start_page
@@ -36,10 +37,12 @@ def main() -> None:
 
     started = time.perf_counter()
     page = start_page(options.model, host="127.0.0.1", port=_free_port())
-    print(f"started in {time.perf_counter() - started:.1f} s, imports of the page included")
+    typer.echo(f"started in {time.perf_counter() - started:.1f} s, imports of the page included")
     alone = _ask(page.local_url, options.requests)
     with ThreadPoolExecutor(options.clients) as pool:
-        asked = pool.map(_ask, [page.local_url] * options.clients, [options.requests] * options.clients)
+        asked = pool.map(
+            _ask, [page.local_url] * options.clients, [options.requests] * options.clients
+        )
         together = list(itertools.chain.from_iterable(asked))
     page.close(verbose=False)
     _report("one visitor", alone)
@@ -59,7 +62,7 @@ def _ask(address: str, requests: int) -> list[float]:
 
 def _report(name: str, seconds: list[float]) -> None:
     median, last = statistics.median(seconds), statistics.quantiles(seconds, n=20)[-1]
-    print(
+    typer.echo(
         f"{name}: {len(seconds)} answers, no error, median {1000 * median:.0f} ms, "
         f"95th percentile {1000 * last:.0f} ms"
     )

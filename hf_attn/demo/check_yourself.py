@@ -80,7 +80,7 @@ def add_check_yourself(served: ServedModel, sentence: Any) -> Tab:
     asked, runs, ran, choices, answered, goes_on = _show(served, start)
     live = {"js_on_load": SAID_ALOUD, "apply_default_css": False, "elem_classes": "quiet"}
     ask = gr.HTML(**asked, **live)
-    run = gr.Button(**runs, size="md", elem_classes="step")
+    run = gr.Button(**runs, size="md", elem_classes=["step", "live"])
     computed = gr.HTML(**ran, **live)
     choice = gr.Radio(**choices, label="Your answer", elem_classes="answers")
     answer = gr.HTML(**answered, **live)

@@ -22,7 +22,7 @@ def build_page(served: ServedModel) -> gr.Blocks:
     import gradio as gr
 
     example = served.example
-    with gr.Blocks(title=f"{served.name} – hf_attn", analytics_enabled=False) as page:
+    with gr.Blocks(title=f"{served.name} - hf_attn", analytics_enabled=False) as page:
         sentence = gr.State(example)
         gr.HTML(render("demo/header.html", served=served), apply_default_css=False)
         with gr.Row(equal_height=False):
@@ -56,11 +56,15 @@ def build_page(served: ServedModel) -> gr.Blocks:
                     own, values = values[: len(tab.inputs)], values[len(tab.inputs) :]
                     shown += tab.update(typed, *own)
             except InputError as error:
-                return [message(error), gr.skip()] + [gr.skip() for tab in tabs for _ in tab.outputs]
+                return [message(error), gr.skip()] + [
+                    gr.skip() for tab in tabs for _ in tab.outputs
+                ]
             return ["", typed, *shown]
 
         inputs = [text, pair, *(part for tab in tabs for part in tab.inputs)]
         outputs = [notice, sentence, *(part for tab in tabs for part in tab.outputs)]
-        button.click(read, inputs, outputs, **{**AT_ONCE, "api_visibility": "public"}, api_name="read")
+        button.click(
+            read, inputs, outputs, **{**AT_ONCE, "api_visibility": "public"}, api_name="read"
+        )
         gr.on([text.submit, pair.submit], read, inputs, outputs, **AT_ONCE)
     return page

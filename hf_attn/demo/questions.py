@@ -9,8 +9,9 @@ from markupsafe import Markup
 
 from ..explanation import Explanation
 from ..problem_types import REGRESSION
+from ..trace import DEFAULT_TEXT
 from . import own_words, runs
-from .served import DEFAULT_TEXT, Sentence, ServedModel
+from .served import Sentence, ServedModel
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def _worked(served: ServedModel, sentence: Sentence) -> Question:
         + runs.worked(scaled=False),
         runs.matrices(),
         lambda: runs.worked(scaled=False),
-        "Run the model’s attention on it",
+        "Run attention on it",
     )
 
 

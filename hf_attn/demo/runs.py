@@ -75,9 +75,7 @@ def attention_shape(served: ServedModel, sentence: Sentence) -> Markup:
     )
 
 
-def bars(
-    explanation: Explanation, values: Sequence[float], heading: str, number: str
-) -> Markup:
+def bars(explanation: Explanation, values: Sequence[float], heading: str, number: str) -> Markup:
     """Gives the words of a text with a value each, as bars and numbers, the largest first.
 
     Args:

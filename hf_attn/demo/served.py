@@ -17,11 +17,13 @@ from ..loading import load_classifier
 from ..modeling_hf_attn import HfAttnForSequenceClassification
 from ..problem_types import ProblemType, problem_type_of
 from ..run_record import read_record
+from ..trace import DEFAULT_TEXT
 
 # Deletion effects take time with the square of the length; so many characters are a tenth of a
 # second on two cores.
 MOST_CHARACTERS = 4_000
-DEFAULT_TEXT = "The cat sat on the mat"
+# Explanations in memory; one of the longest text is half a megabyte.
+_MOST_KEPT = 32
 
 
 class Sentence(NamedTuple):
@@ -55,6 +57,7 @@ class ServedModel:
     record: dict[str, Any] | None = None
     # A fast tokenizer cannot be used by two threads at the same time.
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+    _explained: dict[Sentence, Explanation] = field(default_factory=dict, repr=False)
 
     @classmethod
     def load(cls, name_or_path: str) -> ServedModel:
@@ -92,30 +95,23 @@ class ServedModel:
             return Sentence(example["text"], example["pair"])
         return Sentence(DEFAULT_TEXT, "" if self.reads_pairs else None)
 
-    def explain(
-        self,
-        sentence: Sentence,
-        *,
-        target: int | None = None,
-        against: int | None = None,
-        attentions: bool = False,
-    ) -> Explanation:
+    def explain(self, sentence: Sentence) -> Explanation:
         """Gives the explanation of a visitor's sentence, with deletion effects.
 
+        All that the page shows of a sentence comes from it, so that the last ones are kept.
+
         Raises:
-            InputError: If it is longer than the page reads, or if the classes do not go together.
+            InputError: If it is longer than the page reads.
         """
         check_length(sentence)
         with self.lock:
-            return explain(
-                sentence.text,
-                self.model,
-                self.tokenizer,
-                pairs=sentence.pair,
-                target=target,
-                against=against,
-                attentions=attentions,
-            )
+            if sentence not in self._explained:
+                while len(self._explained) >= _MOST_KEPT:
+                    del self._explained[next(iter(self._explained))]
+                self._explained[sentence] = explain(
+                    sentence.text, self.model, self.tokenizer, pairs=sentence.pair
+                )
+            return self._explained[sentence]
 
 
 def check_length(sentence: Sentence) -> None:

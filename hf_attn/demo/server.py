@@ -40,9 +40,7 @@ _THEME = {
 }
 
 
-def start_page(
-    name_or_path: str, *, host: str | None = None, port: int | None = None
-) -> gr.Blocks:
+def start_page(name_or_path: str, *, host: str | None = None, port: int | None = None) -> gr.Blocks:
     """Starts a server for the page of a model, and gives the running page.
 
     Args:

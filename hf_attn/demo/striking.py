@@ -52,9 +52,7 @@ class Struck(NamedTuple):
     labels: tuple[str, ...] | None
 
 
-def strike(
-    served: ServedModel, sentence: Sentence, explanation: Explanation, index: int
-) -> Struck:
+def strike(served: ServedModel, sentence: Sentence, explanation: Explanation, index: int) -> Struck:
     """Gives what a model says of a text without a word.
 
     Args:
@@ -101,4 +99,4 @@ def _logits(served: ServedModel, sentence: Sentence) -> Array:
     pairs = None if sentence.pair is None else [sentence.pair]
     with served.lock:
         texts = TokenizedTexts.from_texts([sentence.text], served.tokenizer, pairs)
-        return predict_logits(served.model, texts)[0].astype(np.float64)
+        return np.asarray(predict_logits(served.model, texts)[0], dtype=np.float64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -44,7 +44,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, scaled: bool) -> Worked
     ).eval()
     length = len(key)
     with torch.inference_mode():
-        _, weights, scores, values = attention.attend(
+        block = attention.attend(
             (query * (attention.scaling if scaled else 1)).unsqueeze(0),
             query.new_full((1, len(query)), 1 / len(query)),
             0,
@@ -56,6 +56,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, scaled: bool) -> Worked
             output_attentions=True,
             output_scores=True,
         )
+    weights, scores, values = cast(tuple[Tensor, Tensor, Tensor], block[1:])
     return Worked(scores[0, 0], weights[0, 0], values[0])
 
 
