@@ -10,6 +10,7 @@ from markupsafe import Markup
 from ..explanation import Explanation
 from ..problem_types import REGRESSION
 from ..trace import DEFAULT_TEXT
+from ..wording import signed
 from . import own_words, runs
 from .served import Sentence, ServedModel
 
@@ -179,7 +180,7 @@ def _most_attention(served: ServedModel, sentence: Sentence) -> Question:
             "weights, each row counted as much as the text counts its word. Here is the whole "
             "list.</p>"
         )
-        + runs.bars(explanation, received, "attention received", "{:.1%}"),
+        + runs.bars(explanation, received, "attention received"),
         note + runs.quote(sentence),
     )
 
@@ -190,7 +191,7 @@ def _most_contribution(served: ServedModel, sentence: Sentence) -> Question:
     added = [word.contribution for word in explanation.words]
     choice = own_words.largest(explanation, added)
     return Question(
-        f"The model says {_said(explanation)}. Which word adds most to {reading.title}?",
+        f"The model says {_said(explanation)}. Which word adds most to “{reading.title}”?",
         choice.names,
         choice.right,
         Markup(
@@ -198,7 +199,7 @@ def _most_contribution(served: ServedModel, sentence: Sentence) -> Question:
             "the model gave. They are not the attention a word gets: a weight says how much of a "
             "word is taken in, its value says what that does to the {}.</p>"
         ).format(reading.unit, reading.unit)
-        + runs.bars(explanation, added, "contribution", "{:+.2f}"),
+        + runs.bars(explanation, added, "contribution"),
         note + runs.quote(sentence),
     )
 
@@ -216,8 +217,9 @@ def _masked(served: ServedModel, sentence: Sentence) -> Question:
         else "Here the two have the same sign; for about one word in four they do not."
     )
     return Question(
-        f"“{word.name}” contributes {word.contribution:+.2f} to {reading.title}. Mask it, so that "
-        f"the others share its weight: does the {reading.unit} rise or fall?",
+        f"“{word.name}” contributes {signed(word.contribution, explanation.largest or 1)} to "
+        f"“{reading.title}”. Mask it, so that the others share its weight: does the {reading.unit} "
+        "rise or fall?",
         ["It rises", "It falls", "It stays"],
         right,
         Markup(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from markupsafe import Markup
 from torch import Tensor
@@ -13,10 +14,13 @@ from ..batching import TokenizedTexts, encode
 from ..explanation import Explanation
 from ..scaling import compare_scaling
 from ..templating import render, short
+from ..word_sums import Word
+from ..wording import signed
 from .served import Sentence, ServedModel
 from .worked_example import KEY, QUERY, VALUE, attend, multiply_without_transpose
 
 _MOST_BARS = 40
+_DIGITS = 6
 
 
 def quote(sentence: Sentence) -> Markup:
@@ -26,7 +30,7 @@ def quote(sentence: Sentence) -> Markup:
 
 def matrices() -> Markup:
     """Gives Q, K and V of the worked example."""
-    return _matrices({"Q": QUERY, "K": KEY, "V": VALUE}, "{:g}")
+    return _matrices({"Q": QUERY, "K": KEY, "V": VALUE})
 
 
 def worked(*, scaled: bool) -> Markup:
@@ -38,7 +42,6 @@ def worked(*, scaled: bool) -> Markup:
             "softmax: the weights": result.weights,
             "times V: the output": result.values,
         },
-        "{:.6g}",
     )
 
 
@@ -75,24 +78,32 @@ def attention_shape(served: ServedModel, sentence: Sentence) -> Markup:
     )
 
 
-def bars(explanation: Explanation, values: Sequence[float], heading: str, number: str) -> Markup:
+def bars(explanation: Explanation, values: Sequence[float], heading: str) -> Markup:
     """Gives the words of a text with a value each, as bars and numbers, the largest first.
 
     Args:
         explanation: Of the text.
         values: One for each of its words.
-        heading: What the values are.
-        number: How one is written.
+        heading: What the values are; those that are never negative are shares.
     """
     order = sorted(range(len(values)), key=lambda index: -values[index])
     largest = max((abs(value) for value in values), default=0.0) or 1.0
+    are_shares = min(values, default=0.0) >= 0
     rows = [
-        (explanation.words[index].name, short(abs(values[index]) / largest), values[index] < 0,
-         number.format(values[index]))
+        (
+            _name(explanation.words[index]),
+            short(abs(values[index]) / largest),
+            values[index] < 0,
+            f"{values[index]:.1%}" if are_shares else signed(values[index], largest),
+        )
         for index in order[:_MOST_BARS]
-    ]  # fmt: skip
+    ]
     left_out = len(order) - len(rows)
     return Markup(render("demo/bars.html", rows=rows, heading=heading, left_out=left_out))
+
+
+def _name(word: Word) -> str:
+    return f"{word.name} (put in by the tokenizer)" if word.is_special else word.name
 
 
 def run_model(served: ServedModel, sentence: Sentence) -> Any:
@@ -104,12 +115,17 @@ def run_model(served: ServedModel, sentence: Sentence) -> Any:
         return served.model(**batch, output_attentions=True, output_intermediates=True)
 
 
-def _matrices(named: dict[str, Tensor], number: str) -> Markup:
+def _matrices(named: dict[str, Tensor]) -> Markup:
     written = {
-        name: [[number.format(value + 0) for value in row] for row in matrix.tolist()]
+        name: [[_to_text(value) for value in row] for row in matrix.tolist()]
         for name, matrix in named.items()
     }
     return Markup(render("demo/matrices.html", matrices=written))
+
+
+def _to_text(value: float) -> str:
+    """Writes a number with six digits and no exponent: 10.0003, 0.0000167014, 40."""
+    return np.format_float_positional(value + 0, _DIGITS, fractional=False, trim="-")
 
 
 def _shape(matrix: Tensor) -> str:

@@ -16,7 +16,9 @@ _HIGHEST_PORT = 65_535
 # Colours that can be read on each other, and no boxes around single fields.
 _THEME = {
     "block_background_fill": "transparent",
+    "block_background_fill_dark": "transparent",
     "block_border_width": "0px",
+    "block_border_width_dark": "0px",
     "block_title_text_color": "*neutral_600",
     "block_title_text_color_dark": "*neutral_300",
     "block_padding": "0px",
