@@ -180,7 +180,7 @@ def _most_attention(served: ServedModel, sentence: Sentence) -> Question:
             "weights, each row counted as much as the text counts its word. Here is the whole "
             "list.</p>"
         )
-        + runs.bars(explanation, received, "attention received"),
+        + runs.bars(explanation, received, "attention received", are_shares=True),
         note + runs.quote(sentence),
     )
 

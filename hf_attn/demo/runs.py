@@ -78,17 +78,19 @@ def attention_shape(served: ServedModel, sentence: Sentence) -> Markup:
     )
 
 
-def bars(explanation: Explanation, values: Sequence[float], heading: str) -> Markup:
+def bars(
+    explanation: Explanation, values: Sequence[float], heading: str, *, are_shares: bool = False
+) -> Markup:
     """Gives the words of a text with a value each, as bars and numbers, the largest first.
 
     Args:
         explanation: Of the text.
         values: One for each of its words.
-        heading: What the values are; those that are never negative are shares.
+        heading: What the values are.
+        are_shares: Whether they are written in percent.
     """
     order = sorted(range(len(values)), key=lambda index: -values[index])
     largest = max((abs(value) for value in values), default=0.0) or 1.0
-    are_shares = min(values, default=0.0) >= 0
     rows = [
         (
             _name(explanation.words[index]),
