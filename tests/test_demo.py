@@ -182,6 +182,13 @@ def test_labels_are_those_that_the_model_predicts(served):
         assert f"{name} {100 * score:.1f} %" in shown
 
 
+def test_labels_below_one_half_are_shown_without_a_note_on_what_is_not(served):
+    model = served("multi")
+    shown = plain(labels_to_html(model.explain(Sentence("the of said in april"))))
+    assert all(name in shown for name in model.class_names)
+    assert "Shown:" not in shown
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_masked_word_is_a_run_with_the_word_hidden_and_retyped_one_a_prediction(served, kind):
     model = served(kind)
@@ -462,6 +469,7 @@ def test_visitors_at_once_get_their_own_answers(folders, free_port):
 
 
 def test_folder_is_a_space(folders, free_port, tmp_path):
+    example = json.loads((folders("single") / "run.json").read_text())["example"]["text"]
     space = shutil.copytree(Path(hf_attn.demo.__file__).parent, tmp_path / "space")
     shutil.copytree(folders("single"), space / "model")
     metadata = (space / "README.md").read_text().split("---")[1]
@@ -478,7 +486,7 @@ def test_folder_is_a_space(folders, free_port, tmp_path):
         },
     )
     try:
-        assert "crude" in wait_for_page(f"http://127.0.0.1:{free_port}", process)
+        assert example in wait_for_page(f"http://127.0.0.1:{free_port}", process)
     finally:
         process.terminate()
         process.wait()

@@ -8,8 +8,9 @@ from typing import Any
 from ..errors import InputError
 from ..explanation import Explanation, Explanations
 from ..html_view import view_values
-from ..problem_types import REGRESSION
+from ..problem_types import MULTI, REGRESSION, SINGLE
 from ..templating import render
+from ..wording import notes
 from .class_rows import class_rows, likeliest_first
 from .served import Sentence, ServedModel
 from .striking import strike
@@ -18,6 +19,12 @@ from .tab import AT_ONCE, Tab, message
 _MOST_CLASSES = 8
 # The choice of a list that stands for none of the classes.
 _NO_CLASS = -1
+# What the lists say for it: what is explained, and what it is compared with.
+_DEFAULTS = {
+    SINGLE: ("the likeliest label", "any other"),
+    MULTI: ("every likely label", "no other"),
+    REGRESSION: ("every value", ""),
+}
 
 
 def add_classify(served: ServedModel, sentence: Any) -> Tab:
@@ -30,17 +37,16 @@ def add_classify(served: ServedModel, sentence: Any) -> Tab:
     import gradio as gr
 
     classes = [(name, place) for place, name in enumerate(served.class_names)]
-    is_regression = served.problem_type == REGRESSION
+    all_of_them, nothing = _DEFAULTS[served.problem_type]
     start = _show(served, served.example, _NO_CLASS, _NO_CLASS, None)
     labels = gr.HTML(start[0], apply_default_css=False)
     with gr.Row(visible=len(classes) > 1, elem_classes="choices"):
-        all_of_them = "every value" if is_regression else "the likeliest label"
         target = gr.Dropdown([(all_of_them, _NO_CLASS), *classes], value=_NO_CLASS, label="Why")
         against = gr.Dropdown(
-            [("any other", _NO_CLASS), *classes],
+            [(nothing, _NO_CLASS), *classes],
             value=_NO_CLASS,
             label="and not",
-            visible=not is_regression,
+            visible=served.problem_type != REGRESSION,
         )
     struck = gr.State(None)
     script = (Path(__file__).parent / "words.js").read_text(encoding="utf-8")
@@ -82,14 +88,17 @@ def _show(
 
 def labels_to_html(explanation: Explanation) -> str:
     """Gives every class with its probability, the likeliest first."""
-    rows = class_rows(explanation, likeliest_first(explanation.logits), [explanation.logits])
+    order = likeliest_first(explanation.logits)
+    rows = class_rows(explanation, order, [explanation.logits])
+    values = view_values(Explanations([explanation]))
+    # With a target there is no note on which of several labels are shown: the table shows all.
+    values["notes"] = list(notes(explanation.aimed_at(order[0])))
     return render(
         "demo/labels.html",
-        one=explanation,
         rows=list(rows),
         most_classes=_MOST_CLASSES,
         is_regression=explanation.problem_type == REGRESSION,
-        **view_values(Explanations([explanation])),
+        **values,
     )
 
 

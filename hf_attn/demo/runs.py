@@ -57,7 +57,7 @@ def without_transpose(served: ServedModel, sentence: Sentence) -> Markup:
         "<p>Q and K of the text, {} each:</p><pre>{}</pre>"
         "<p>Q and K of the worked example, 1 × 2 and 2 × 2: it runs.</p>"
     ).format(_shape(query), multiply_without_transpose(query, key)) + _matrices(
-        {"Q K": wrong.scores, "softmax": wrong.weights, "times V": wrong.values}, "{:.6g}"
+        {"Q K": wrong.scores, "softmax": wrong.weights, "times V": wrong.values}
     )
 
 
