@@ -1,14 +1,14 @@
 """Puts the page of a model under load on this machine, and prints how long its answers took.
 
 Each visitor has a session of its own and presses the page's own button, so that a request reads a
-text for all tabs. It ends with exit code 1 if one of them is answered with an error.
+text for all tabs. It ends with exit code 1 at an error, or at an answer about another text.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import itertools
+import re
 import socket
 import statistics
 import time
@@ -41,25 +41,36 @@ def main() -> None:
     started = time.perf_counter()
     page = start_page(options.model, host="127.0.0.1", port=_free_port())
     typer.echo(f"started in {time.perf_counter() - started:.1f} s after the imports")
-    alone = _ask(page.local_url, options.requests)
+    alone = _ask(page.local_url, "alone", options.requests)
     with ThreadPoolExecutor(options.clients) as pool:
-        asked = pool.map(
-            _ask, [page.local_url] * options.clients, [options.requests] * options.clients
-        )
-        together = list(itertools.chain.from_iterable(asked))
+        visits = [
+            pool.submit(_ask, page.local_url, f"visitor{number}", options.requests)
+            for number in range(options.clients)
+        ]
+        together = [seconds for visit in visits for seconds in visit.result()]
     page.close(verbose=False)
     _report("one visitor", alone)
     _report(f"{options.clients} visitors at once", together)
 
 
-def _ask(address: str, requests: int) -> list[float]:
-    """Gives the seconds until each answer of one visitor; an error ends the script."""
+def _ask(address: str, name: str, requests: int) -> list[float]:
+    """Gives the seconds until each answer of one visitor.
+
+    Args:
+        address: Of the page.
+        name: A word of the visitor's own, so that no text comes twice.
+        requests: How many texts to ask for.
+    """
     visitor = Client(address, verbose=False)
     seconds = []
-    for text in itertools.islice(itertools.cycle(TEXTS), requests):
+    for number in range(requests):
+        text = f"{TEXTS[number % len(TEXTS)]} {name} {number}"
         started = time.perf_counter()
-        visitor.predict(text, api_name="/read")
+        shown = visitor.predict(text, api_name="/read")
         seconds.append(time.perf_counter() - started)
+        words = re.findall(r"<button[^>]*>([^<]+)</button>", "".join(map(str, shown)))
+        if words[: len(text.split())] != text.split():
+            raise SystemExit(f"expected an answer about {text!r}, got one about {words}")
     return seconds
 
 

@@ -80,6 +80,7 @@ def start_page(name_or_path: str, *, host: str | None = None, port: int | None =
         quiet=True,
         prevent_thread_lock=True,
         ssr_mode=False,
+        enable_monitoring=False,
         footer_links=[],
         max_file_size=1,  # nothing on the page takes a file
         theme=theme,
