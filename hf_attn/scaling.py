@@ -21,7 +21,7 @@ from .prediction import evaluating, logits_to_scores
 from .problem_types import problem_type_of
 from .stages import MOST_TOKENS_KEPT, Trace, not_seen, to_lists
 from .trace import read_text, to_array, token_names
-from .trace_wording import scaling_observation, trace_notes
+from .trace_wording import trace_notes
 
 Array = NDArray[Any]
 
@@ -89,30 +89,24 @@ class ScalingComparison(Trace):
     Of a long text the first `MOST_TOKENS_KEPT` tokens are compared, as if it ended there.
 
     Attributes:
-        text: The text as given.
-        pair: The second text, if there is one.
+        explanation: The prediction for the whole text.
         tokens: T tokens that are compared, as the vocabulary names them.
         token_names: (T) what stands beside a row: the token, or for one that the vocabulary does
             not have the word of the text and a question mark.
         head_dim: K.
         target: The class whose logit the gradients are of: the one that the model predicts; for a
             regression its first value.
-        class_names: C names.
         with_scaling: As the model computes it.
         without_scaling: The same without the division.
-        explanation: The prediction for the whole text.
     """
 
-    text: str
-    pair: str | None
+    explanation: Explanation
     tokens: list[str]
     token_names: list[str]
     head_dim: int
     target: str
-    class_names: list[str]
     with_scaling: Attending
     without_scaling: Attending
-    explanation: Explanation
 
     @property
     def largest_entropy(self) -> float:
@@ -123,7 +117,7 @@ class ScalingComparison(Trace):
     @property
     def observation(self) -> str:
         """What the numbers say, in a sentence or two."""
-        return scaling_observation(self)
+        return _observation(self)
 
     @property
     def notes(self) -> list[str]:
@@ -135,7 +129,7 @@ class ScalingComparison(Trace):
         return {
             "text": self.text,
             **({} if self.pair is None else {"pair": self.pair}),
-            "num_tokens": self.explanation.num_tokens,
+            "num_tokens": self.num_tokens,
             "num_tokens_kept": len(self.tokens),
             "tokens": self.tokens,
             "class_names": self.class_names,
@@ -179,16 +173,13 @@ def compare_scaling(
         ids = torch.tensor([encoding.ids[:MOST_TOKENS_KEPT]], device=model.device)
         with_scaling, without_scaling = _attend(model, ids.long(), target)
     return ScalingComparison(
-        text=text,
-        pair=pair,
+        explanation=explanation,
         tokens=encoding.tokens[:MOST_TOKENS_KEPT],
         token_names=token_names(encoding, explanation, tokenizer.unk_token_id),
         head_dim=model.config.head_dim,
         target=explanation.class_names[target],
-        class_names=list(explanation.class_names),
         with_scaling=with_scaling,
         without_scaling=without_scaling,
-        explanation=explanation,
     )
 
 
@@ -259,3 +250,27 @@ def _attending(
         ),
         probabilities=logits_to_scores(logits[None].cpu().numpy(), problem_type)[0],
     )
+
+
+def _observation(comparison: ScalingComparison) -> str:
+    """Gives what a comparison of attention with and without 1/√K shows, from its numbers."""
+    scaled, unscaled = comparison.with_scaling, comparison.without_scaling
+    if len(comparison.tokens) < 2:
+        return "With fewer than two tokens there is nothing to weigh, and scaling changes nothing."
+    root = math.sqrt(comparison.head_dim)
+    sharper = "sharper" if unscaled.mean_entropy < scaled.mean_entropy else "no sharper"
+    return (
+        f"Without dividing by √{comparison.head_dim} = {root:.2f} the standard deviation of the "
+        f"scores is {_times(unscaled.score_spread, scaled.score_spread)}, and attention is "
+        f"{sharper}: its entropy is {unscaled.mean_entropy:.2f} nats instead of "
+        f"{scaled.mean_entropy:.2f} (even: {comparison.largest_entropy:.2f}). The gradient that "
+        "the softmax lets through to the scores is "
+        f"{_times(unscaled.score_gradient_norm, scaled.score_gradient_norm)}."
+    )
+
+
+def _times(value: float, base: float) -> str:
+    """Gives how large a value is beside another, in words."""
+    if not base or not value:
+        return f"{value:.3g} instead of {base:.3g}"
+    return f"{value / base:.3g} times as large"

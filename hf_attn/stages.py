@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .explanation import Explanation
 from .saving import written
+from .trace_wording import trace_notes
 from .word_sums import Array, Word
 
 if TYPE_CHECKING:
@@ -78,7 +79,43 @@ class Stage:
 
 
 class Trace:
-    """What every trace can be shown as: data, a page, a text for a terminal, a notebook's cell."""
+    """What every trace tells of its text, and can be shown as.
+
+    Attributes:
+        explanation: The prediction, and what each word adds to it.
+    """
+
+    explanation: Explanation
+
+    @property
+    def text(self) -> str:
+        """The text as given."""
+        return self.explanation.text
+
+    @property
+    def pair(self) -> str | None:
+        """The second text, if there is one."""
+        return self.explanation.pair
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that the model read."""
+        return self.explanation.num_tokens
+
+    @property
+    def class_names(self) -> list[str]:
+        """C names."""
+        return list(self.explanation.class_names)
+
+    @property
+    def label(self) -> str:
+        """The class with the highest logit; for a regression the name of the value."""
+        return self.explanation.label
+
+    @property
+    def probabilities(self) -> Array:
+        """(C,), for a regression the values."""
+        return self.explanation.probabilities
 
     def to_dict(self) -> dict[str, Any]:
         """Gives everything that the trace holds, of what JSON can hold."""
@@ -132,46 +169,23 @@ class PipelineTrace(Trace):
     `MOST_TOKENS_KEPT` of them.
 
     Attributes:
-        text: The text as given.
-        pair: The second text, if there is one.
+        explanation: The prediction, and what each word adds to it.
         tokens: T tokens, as the vocabulary names them.
         token_names: (T) what stands beside a row: the token, or for one that the vocabulary does
             not have the word of the text and a question mark.
         token_ids: (T,), their numbers in the vocabulary.
-        num_tokens: Tokens that the model read.
         stages: The seven, in their order.
-        explanation: The prediction, and what each word adds to it.
     """
 
-    text: str
-    pair: str | None
+    explanation: Explanation
     tokens: list[str]
     token_names: list[str]
     token_ids: NDArray[np.int64]
-    num_tokens: int
     stages: tuple[Stage, ...]
-    explanation: Explanation
-
-    @property
-    def label(self) -> str:
-        """The class with the highest logit; for a regression the name of the value."""
-        return self.explanation.label
-
-    @property
-    def class_names(self) -> list[str]:
-        """C names."""
-        return list(self.explanation.class_names)
-
-    @property
-    def probabilities(self) -> Array:
-        """(C,), for a regression the values."""
-        return self.explanation.probabilities
 
     @property
     def notes(self) -> list[str]:
         """What has to be known to read the numbers, such as what was cut; in most cases nothing."""
-        from .trace_wording import trace_notes
-
         return trace_notes(self.explanation, len(self.tokens))
 
     def to_dict(self) -> dict[str, Any]:
@@ -180,41 +194,14 @@ class PipelineTrace(Trace):
 
 
 @dataclass(frozen=True, eq=False)
-class PredictionTrace(Trace):
-    """How one prediction came about, in six layers.
+class PredictionTrace(PipelineTrace):
+    """The same in the six layers of one prediction, with what each word received and added.
 
     Attributes:
-        pipeline: The same text on its way through the model.
         layers: The six, in their order.
     """
 
-    pipeline: PipelineTrace
     layers: tuple[Stage, ...]
-
-    @property
-    def explanation(self) -> Explanation:
-        """The prediction, and what each word adds to it."""
-        return self.pipeline.explanation
-
-    @property
-    def text(self) -> str:
-        """The text as given."""
-        return self.pipeline.text
-
-    @property
-    def pair(self) -> str | None:
-        """The second text, if there is one."""
-        return self.pipeline.pair
-
-    @property
-    def tokens(self) -> list[str]:
-        """T tokens, as the vocabulary names them."""
-        return self.pipeline.tokens
-
-    @property
-    def token_names(self) -> list[str]:
-        """The names of the rows of `attention`."""
-        return self.pipeline.token_names
 
     @property
     def attention(self) -> NDArray[np.floating[Any]]:
@@ -237,31 +224,11 @@ class PredictionTrace(Trace):
         """(W, C), what each word adds to each logit."""
         return self.explanation.contributions
 
-    @property
-    def label(self) -> str:
-        """The class with the highest logit; for a regression the name of the value."""
-        return self.explanation.label
-
-    @property
-    def class_names(self) -> list[str]:
-        """C names."""
-        return self.pipeline.class_names
-
-    @property
-    def probabilities(self) -> Array:
-        """(C,), for a regression the values."""
-        return self.explanation.probabilities
-
-    @property
-    def notes(self) -> list[str]:
-        """What has to be known to read the numbers, such as what was cut; in most cases nothing."""
-        return self.pipeline.notes
-
     def to_dict(self) -> dict[str, Any]:
         """Gives the text, the prediction, and every layer with all of its numbers."""
         words = self.words[:MOST_TOKENS_KEPT]
         return {
-            **_prediction_to_dict(self.pipeline),
+            **_prediction_to_dict(self),
             "words": [word.text for word in words],
             "layers": [one.to_dict() for one in self.layers],
         }

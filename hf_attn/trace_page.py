@@ -10,7 +10,8 @@ from markupsafe import Markup, escape
 from .saving import written
 from .stages import Trace
 from .templating import bar_style, render
-from .trace_tables import Grid, view_of
+from .trace_parts import Grid
+from .trace_tables import view_of
 
 _MOST_ROWS = 20
 _MOST_TOKENS = 20
@@ -55,12 +56,9 @@ def trace_to_fragment(trace: Trace, *, stage: int | None = None) -> str:
 
 
 def _cut(grid: Grid) -> Grid:
-    """Gives as much of a table as is read at once; of a sum every row."""
-    if grid.across == "features":
-        return grid.cut(_MOST_ROWS, _MOST_FEATURES)
-    if not grid.across or grid.across == "classes":
-        return grid.cut(_MOST_ROWS + 3, len(grid.columns))
-    return grid.cut(_MOST_ROWS, _MOST_TOKENS)
+    """Gives as much of a table as is read at once."""
+    most = {"features": _MOST_FEATURES, "tokens": _MOST_TOKENS}
+    return grid.cut(_MOST_ROWS, most.get(grid.across, len(grid.columns)))
 
 
 def _is_flat(grid: Grid) -> bool:

@@ -1,181 +1,59 @@
-"""Traces as titles, sentences and tables of numbers, for views to draw each in its own way."""
+"""The stages of a trace as sections and tables, for views to draw each in its own way."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .explanation import Explanation
 from .problem_types import REGRESSION
-from .scaling import Attending, ScalingComparison
-from .stages import PipelineTrace, PredictionTrace, Stage, Trace, not_seen
-from .trace_wording import CAPTIONS, HEADINGS, SHARES
-from .wording import prediction_line, signed
+from .scaling import ScalingComparison
+from .scaling_tables import comparison_view
+from .stages import PipelineTrace, PredictionTrace, Stage, Trace
+from .trace_parts import Array, Column, Grid, Section, TraceView, kind_of, scale_of
+from .trace_wording import word_names
+from .wording import prediction_line
 
-Array = NDArray[Any]
-Kind = Literal["signed", "share", "percent", "number", "text"]
-
-NOT_SEEN = "·"
 _MOST_CLASSES = 10
-_OTHERS = "others"
-
-
-class Column(NamedTuple):
-    """One column of a table.
-
-    Attributes:
-        name: What stands above it.
-        values: What is in it, a number or a text for each row.
-        kind: How it is written.
-        scale: The value that gets the full colour.
-    """
-
-    name: str
-    values: Sequence[Any] | Array
-    kind: Kind
-    scale: float = 1.0
-
-    def text(self, row: int) -> str:
-        """Gives what is written in a row."""
-        value = self.values[row]
-        if self.kind == "text":
-            return str(value)
-        if self.kind == "number":
-            return f"{value:,}"
-        if self._is_hidden(row):
-            return NOT_SEEN
-        if self.kind == "share":
-            return f"{value:.2f}"
-        return f"{value:.1%}" if self.kind == "percent" else signed(float(value), self.scale)
-
-    def share(self, row: int) -> float:
-        """Gives the share of the scale that a row has, from -1 to 1; 0 for what has no colour."""
-        if self.kind in ("text", "number") or self._is_hidden(row):
-            return 0.0
-        return float(np.clip(self.values[row] / self.scale, -1, 1))
-
-    def _is_hidden(self, row: int) -> bool:
-        return isinstance(self.values, np.ndarray) and bool(not_seen(self.values[row : row + 1])[0])
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table: a name for each row, and columns.
-
-    Attributes:
-        caption: What its numbers are.
-        counts: What the rows are, such as "tokens"; "" for a single row.
-        rows: Their names.
-        columns: The columns; see [`Column`].
-        across: What the columns are if all are of one kind, such as "features".
-        num_rows: Rows that there are, shown or not.
-        num_columns: Columns that there are, shown or not.
-        has_bar: Whether a bar beside the last column helps.
-        adds_up: Whether a row of shares sums to 1, the left-out columns included.
-    """
-
-    caption: str
-    counts: str
-    rows: Sequence[str]
-    columns: Sequence[Column]
-    across: str = ""
-    num_rows: int = 0
-    num_columns: int = 0
-    has_bar: bool = False
-    adds_up: bool = False
-
-    def cut(self, most_rows: int, most_columns: int) -> Grid:
-        """Gives the beginning of the table.
-
-        Of shares that sum to 1 it gives the largest columns, and one more with the others' sum.
-        """
-        columns = list(self.columns)
-        if len(columns) > most_columns or (self.adds_up and self.num_columns > len(columns)):
-            shown = max(1, most_columns - self.adds_up)
-            if self.adds_up:
-                sums = [np.sum(column.values) for column in columns]
-                largest = np.sort(np.argsort(-np.array(sums), kind="stable")[:shown])
-                columns = [columns[place] for place in largest]
-                rest = 1 - np.sum([column.values for column in columns], axis=0)
-                columns.append(Column(_OTHERS, np.clip(rest, 0, 1), "share"))
-            else:
-                columns = columns[:shown]
-        return replace(self, rows=self.rows[:most_rows], columns=columns)
-
-    @property
-    def left_out(self) -> str:
-        """What the table does not show, in words; "" if it shows all."""
-        shown = len(self.columns) - any(column.name is _OTHERS for column in self.columns)
-        rows, columns = self.num_rows - len(self.rows), self.num_columns - shown
-        least = ", with less attention" if self.adds_up else ""
-        missing = []
-        if rows and self.counts:
-            missing.append(f"{_more(rows, self.counts)} below")
-        if columns and self.across:
-            missing.append(f"{_more(columns, self.across)} beside{least}")
-        return " and ".join(missing)
-
-
-def _more(number: int, kind: str) -> str:
-    """Gives "1 more token" or "12 more tokens"; kinds are plurals."""
-    one = {"classes": "class"}.get(kind, kind.removesuffix("s"))
-    return f"{number:,} more {one if number == 1 else kind}"
-
-
-class Section(NamedTuple):
-    """A part of a trace.
-
-    Attributes:
-        number: Its number, None without.
-        name: Its title.
-        does: What happens in it, in one sentence.
-        formula: The same as a formula.
-        learned: The weights that it uses.
-        shapes: What goes in and what comes out.
-        texts: Texts to show as they are.
-        grids: Tables to show.
-    """
-
-    number: int | None
-    name: str
-    does: str
-    formula: str
-    learned: str
-    shapes: tuple[str, str] | None
-    texts: tuple[str, ...]
-    grids: tuple[Grid, ...]
-
-
-class TraceView(NamedTuple):
-    """What is shown of a trace.
-
-    Attributes:
-        title: What it is.
-        lead: What it says in a line.
-        notes: What has to be known to read it.
-        sections: Its parts.
-        explanation: What each word adds, to be shown after them, if that belongs to the trace.
-    """
-
-    title: str
-    lead: str
-    notes: list[str]
-    sections: tuple[Section, ...]
-    explanation: Explanation | None = None
+# What each array of a trace is, by its name among the values of a stage.
+CAPTIONS = {
+    "tokens": "",
+    "token_ids": "",
+    "features": "x: the features of each token",
+    "query": "W_q x / √K: the query of each token, what it looks for",
+    "key": "W_k x: the key of each token, what it is found by",
+    "scores": "s: how high the token of a row scores those of the columns",
+    "weights": "A: how the token of a row divides its attention among those of the columns",
+    "last_hidden_state": "y: each token with what it read of all of them",
+    "pool_weights": "p: how much each token counts in the text",
+    "attention_received": "a: how much attention each word receives",
+    "pooled": "h: the text as one row of features",
+    "contributions": "c: what each word adds to the logit of each class",
+    "logits": "",
+    "probabilities": "",
+}
+# What stands above a column of such numbers.
+HEADINGS = {
+    "tokens": "read as",
+    "token_ids": "number",
+    "pool_weights": "p",
+    "attention_received": "a",
+    "logits": "logit",
+    "probabilities": "probability",
+}
 
 
 def view_of(trace: Trace, most_rows: int) -> TraceView:
     """Gives what is shown of a trace, sums with at most so many words."""
     if isinstance(trace, ScalingComparison):
-        return _comparison_view(trace)
-    if isinstance(trace, PipelineTrace):
-        title, stages = "From text to prediction in seven stages", trace.stages
-    elif isinstance(trace, PredictionTrace):
+        return comparison_view(trace)
+    if isinstance(trace, PredictionTrace):
         title, stages = "One prediction in six layers", trace.layers
+    elif isinstance(trace, PipelineTrace):
+        title, stages = "From text to prediction in seven stages", trace.stages
     else:
         raise TypeError(f"expected a trace of a text, got {type(trace).__name__}.")
     one = trace.explanation
@@ -183,16 +61,13 @@ def view_of(trace: Trace, most_rows: int) -> TraceView:
         title=title,
         lead=prediction_line(one),
         notes=trace.notes,
-        sections=tuple(_section(stage, one, trace, most_rows) for stage in stages),
+        sections=tuple(_section(stage, one, most_rows) for stage in stages),
         explanation=one if isinstance(trace, PredictionTrace) else None,
     )
 
 
-def _section(
-    stage: Stage, one: Explanation, trace: PipelineTrace | PredictionTrace, most_rows: int
-) -> Section:
-    pipeline = trace if isinstance(trace, PipelineTrace) else trace.pipeline
-    totals = {"tokens": pipeline.num_tokens, "words": len(one.words)}
+def _section(stage: Stage, one: Explanation, most_rows: int) -> Section:
+    totals = {"tokens": one.num_tokens, "words": len(one.words)}
     return Section(
         number=stage.number,
         name=stage.name,
@@ -233,7 +108,7 @@ def _matrix(
     totals: dict[str, int],
 ) -> Grid:
     kinds = [getattr(axis, "kind", "") for axis in axes]
-    kind, scale = _kind(name, values)
+    kind, scale = kind_of(name, values)
     return Grid(
         caption=CAPTIONS[name],
         counts=kinds[0],
@@ -261,7 +136,7 @@ def _with_column(
     if axis.kind == "classes":
         order = _classes(one)
         rows, values = [rows[index] for index in order], np.asarray(values)[order]
-    kind, scale = _kind(name, values)
+    kind, scale = kind_of(name, values)
     is_value = name == "logits" and one.problem_type == REGRESSION
     column = Column("value" if is_value else HEADINGS[name], values, kind, scale)
     if grids and list(grids[-1].rows) == rows and not grids[-1].across:
@@ -286,20 +161,20 @@ def _sum_grid(one: Explanation, most_rows: int) -> Grid:
     """Gives the sum of each logit: the bias, what each word adds, and the total."""
     classes = _classes(one)
     contributions = one.contributions[:, classes]
-    words = one.words
-    shown = np.arange(len(words))
-    if len(words) > most_rows:
+    names = word_names(one)
+    shown = np.arange(len(names))
+    if len(names) > most_rows:
         largest = np.argsort(-abs(contributions[:, 0]), kind="stable")[:most_rows]
         shown = np.sort(largest)
     rest = np.delete(contributions, shown, axis=0)
-    rows = ["bias", *(f"{words[i].name}{'' if words[i].is_known else '?'}" for i in shown)]
+    rows = ["bias", *(names[index] for index in shown)]
     parts = [one.bias[classes][None], contributions[shown]]
     if len(rest):
         rows.append(f"{len(rest):,} other word{'s' * (len(rest) > 1)}")
         parts.append(rest.sum(0)[None])
     rows.append("= value" if one.problem_type == REGRESSION else "= logit")
     values = np.concatenate([*parts, one.logits[classes][None]])
-    scale = _scale(values)
+    scale = scale_of(values)
     columns = [
         Column(one.class_names[index], values[:, place], "signed", scale)
         for place, index in enumerate(classes)
@@ -314,87 +189,3 @@ def _classes(one: Explanation) -> list[int]:
     if one.problem_type == REGRESSION:
         return list(range(len(one.logits)))
     return [int(index) for index in np.argsort(-one.logits, kind="stable")[:_MOST_CLASSES]]
-
-
-def _kind(name: str, values: Any) -> tuple[Kind, float]:
-    """Gives how the numbers of an array are written, and which gets the full colour."""
-    if name == "tokens":
-        return "text", 1.0
-    if name == "token_ids":
-        return "number", 1.0
-    if name in SHARES:
-        return ("percent" if name == "probabilities" else "share"), 1.0
-    return "signed", _scale(values)
-
-
-def _scale(values: Array) -> float:
-    """Gives the largest size among the numbers that are one."""
-    return float(abs(values[~not_seen(values)]).max(initial=0.0)) or 1.0
-
-
-def _comparison_view(trace: ScalingComparison) -> TraceView:
-    root = f"√{trace.head_dim} = {trace.head_dim**0.5:.2f}"
-    both = (trace.with_scaling, trace.without_scaling)
-    texts = (trace.text,) if trace.pair is None else (trace.text, trace.pair)
-    return TraceView(
-        title=f"What dividing the scores by {root} does",
-        lead=trace.observation,
-        notes=trace.notes,
-        sections=(
-            Section(None, "Side by side", "", "", "", None, texts, (_measures(trace),)),
-            _both("Scores", "s_ij, before the softmax", "scores", both, trace),
-            _both("Attention weights", "A_ij = softmax of a row of scores", "weights", both, trace),
-        ),
-    )
-
-
-def _measures(trace: ScalingComparison) -> Grid:
-    """Gives what can be said of both ways in a number each."""
-    target = trace.class_names.index(trace.target)
-    is_regression = trace.explanation.problem_type == REGRESSION
-    even = f" (even: {trace.largest_entropy:.2f})"
-    rows: list[tuple[str, str, Any]] = [
-        ("scores: standard deviation", ".2f", lambda one: one.score_spread),
-        ("attention: largest weight, mean", ".2f", lambda one: one.largest_weight),
-        (f"attention: entropy in nats, mean{even}", ".2f", lambda one: one.mean_entropy),
-        ("gradient at the scores, length", ".3g", lambda one: one.score_gradient_norm),
-        ("gradient at W_q and W_k, length", ".3g", lambda one: one.weight_gradient_norm),
-        (
-            f"{'value' if is_regression else 'probability'} of {trace.target}",
-            ".3f" if is_regression else ".1%",
-            lambda one: one.probabilities[target],
-        ),
-    ]
-    columns = [
-        Column(name, [format(measure(one), form) for _, form, measure in rows], "text")
-        for name, one in (
-            ("with 1/√K", trace.with_scaling),
-            ("without", trace.without_scaling),
-        )
-    ]
-    return Grid("", "", [name for name, _, _ in rows], columns, "", len(rows), 2)
-
-
-def _both(
-    heading: str,
-    formula: str,
-    name: str,
-    both: tuple[Attending, Attending],
-    trace: ScalingComparison,
-) -> Section:
-    """Gives one matrix of both ways, each on its own scale."""
-    names = trace.token_names
-    grids = []
-    if names:
-        for one, how in zip(both, ("with 1/√K", "without"), strict=True):
-            values = getattr(one, name)
-            kind, scale = _kind(name, values)
-            columns = [Column(n, values[:, place], kind, scale) for place, n in enumerate(names)]
-            adds_up = name == "weights"
-            grids.append(
-                Grid(
-                    how, "tokens", names, columns, "tokens", len(names), len(names),
-                    adds_up=adds_up,
-                )
-            )  # fmt: skip
-    return Section(None, heading, "", formula, "", None, (), tuple(grids))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rich.cells import cell_len
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.padding import Padding
 from rich.style import Style
 from rich.table import Table
@@ -13,17 +13,20 @@ from rich.text import Text
 
 from .stages import Trace
 from .terminal import BLUE, ORANGE, in_a_line, new_console, shade
-from .trace_tables import Column, Grid, Section, view_of
+from .trace_parts import Column, Grid, Section
+from .trace_tables import view_of
 
 _MOST_ROWS = 12
 _MOST_CHARACTERS = 300
 _WIDEST_ROW_NAME = 16
-_WIDEST_COLUMN = 12
+_WIDEST_NAME = 16
+_WIDEST_NAME_OF_MANY = 7
+_WIDEST_TEXT = 24
 _INDENT = 2
 _GAP = 2
 _WIDEST_BAR = 24
 _NARROWEST_BAR = 6
-# Below this root of its share of the scale a number is not coloured.
+# Below this share of the scale a number is not coloured: full rows of colours hide the large ones.
 _LEAST_SHARE = 0.2
 
 
@@ -83,55 +86,50 @@ def _grid(grid: Grid, room: int) -> Iterator[RenderableType]:
     yield ""
     if grid.caption:
         yield Text(grid.caption, "dim")
-    names = [in_a_line(name) for name in grid.rows[: _MOST_ROWS + 4]]
-    widths = [_width(column, _MOST_ROWS + 4) for column in grid.columns]
-    each = max(widths, default=0) + _GAP
-    widest = _WIDEST_ROW_NAME if grid.across else max(4, room - sum(widths) - _GAP * len(widths))
-    first = min(max(map(cell_len, names), default=0), widest)
-    fitting = max(1, (room - first) // each) if grid.across else len(grid.columns)
-    most_rows = _MOST_ROWS if grid.across != "classes" else _MOST_ROWS + 4
-    cut = grid.cut(most_rows, fitting)
-    bar_width = min(room - first - sum(widths) - _GAP * len(widths) - _GAP, _WIDEST_BAR)
-    has_bar = grid.has_bar and bar_width >= _NARROWEST_BAR
+    whole = grid.cut(_MOST_ROWS, len(grid.columns))
+    widths = [_width(column, grid, len(whole.rows)) for column in whole.columns]
+    used = sum(widths) + _GAP * len(widths)
+    widest = _WIDEST_ROW_NAME if grid.across else max(_NARROWEST_BAR, room - used)
+    first = min(max((cell_len(in_a_line(name)) for name in whole.rows), default=0), widest)
+    if grid.across:  # all columns as wide as the widest, and as many as fit
+        each = max(widths, default=0)
+        whole = grid.cut(_MOST_ROWS, max(1, (room - first) // (each + _GAP)))
+        widths = [each] * len(whole.columns)
+    bar_width = min(room - first - used - _GAP, _WIDEST_BAR) if grid.has_bar else 0
+    yield _table(whole, first, widths, bar_width if bar_width >= _NARROWEST_BAR else 0)
+    if whole.left_out:
+        yield Text(f"… {whole.left_out}", "dim")
+
+
+def _table(grid: Grid, first: int, widths: list[int], bar_width: int) -> Table:
+    """Gives a table whose row names have `first` cells, and its columns these widths."""
     table = Table(box=None, padding=(0, 0, 0, _GAP), pad_edge=False, header_style="dim")
     table.add_column("", width=first, no_wrap=True, overflow="ellipsis")
-    for column in cut.columns:
-        width = _width(column, len(cut.rows)) if not grid.across else each - _GAP
-        is_text = column.kind == "text" and bool(grid.counts)
+    for column, width in zip(grid.columns, widths, strict=True):
         heading = Text(in_a_line(column.name), no_wrap=True, overflow="ellipsis")
-        table.add_column(
-            heading,
-            justify="left" if is_text else "right",
-            width=width,
-            no_wrap=True,
-            overflow="ellipsis",
-        )
-    if has_bar:
+        is_text = column.kind == "text" and bool(grid.counts)
+        justify: JustifyMethod = "left" if is_text else "right"
+        table.add_column(heading, justify=justify, width=width, no_wrap=True, overflow="ellipsis")
+    if bar_width:
         table.add_column("", width=bar_width)
-    for row, name in enumerate(cut.rows):
-        cells: list[RenderableType] = [Text(in_a_line(name))]
-        cells += [_cell(column, row) for column in cut.columns]
-        if has_bar:
-            cells.append(_bar(cut.columns[-1].share(row), bar_width))
+    for row, name in enumerate(grid.rows):
+        cells = [Text(in_a_line(name)), *(_cell(column, row) for column in grid.columns)]
+        if bar_width:
+            cells.append(_bar(grid.columns[-1].share(row), bar_width))
         table.add_row(*cells)
-    yield table
-    if cut.left_out:
-        yield Text(f"… {cut.left_out}", "dim")
+    return table
 
 
-def _width(column: Column, rows: int) -> int:
-    """Gives how wide the numbers of a column are, or the heading if it is no wider than may be."""
-    numbers = [
-        cell_len(in_a_line(column.text(row))) for row in range(min(rows, len(column.values)))
-    ]
-    most = 24 if column.kind == "text" else _WIDEST_COLUMN
-    return max(min(max(numbers, default=0), most), min(cell_len(in_a_line(column.name)), most))
+def _width(column: Column, grid: Grid, rows: int) -> int:
+    """Gives the cells that the numbers of a column take, or its name, if that is not too long."""
+    most_of_name = _WIDEST_NAME_OF_MANY if grid.across else _WIDEST_NAME
+    numbers = max((cell_len(in_a_line(column.text(row))) for row in range(rows)), default=0)
+    return max(min(numbers, _WIDEST_TEXT), min(cell_len(in_a_line(column.name)), most_of_name))
 
 
 def _cell(column: Column, row: int) -> Text:
     share = column.share(row)
-    root = abs(share) ** 0.5
-    style = shade(root, positive=share > 0) if root >= _LEAST_SHARE else Style()
+    style = shade(abs(share), positive=share > 0) if abs(share) >= _LEAST_SHARE else Style()
     return Text(in_a_line(column.text(row)), style)
 
 

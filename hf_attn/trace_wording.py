@@ -2,44 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from .explanation import Explanation
-from .modeling_hf_attn import HfAttnForSequenceClassification
-from .problem_types import MULTI, REGRESSION, problem_type_of
+from .problem_types import MULTI, REGRESSION
+from .trace_sizes import Sizes, count
 from .wording import notes
-
-if TYPE_CHECKING:
-    from .scaling import ScalingComparison
-
-# What each array of a trace is, by its name among the values of a stage.
-CAPTIONS = {
-    "tokens": "",
-    "token_ids": "",
-    "features": "x: the features of each token",
-    "query": "W_q x / √K: the query of each token, what it looks for",
-    "key": "W_k x: the key of each token, what it is found by",
-    "scores": "s: how high the token of a row scores those of the columns",
-    "weights": "A: how the token of a row divides its attention among those of the columns",
-    "last_hidden_state": "y: each token with what it read of all of them",
-    "pool_weights": "p: how much each token counts in the text",
-    "attention_received": "a: how much attention each word receives",
-    "pooled": "h: the text as one row of features",
-    "contributions": "c: what each word adds to the logit of each class",
-    "logits": "",
-    "probabilities": "",
-}
-# What stands above a column of such numbers.
-HEADINGS = {
-    "tokens": "read as",
-    "token_ids": "number",
-    "pool_weights": "p",
-    "attention_received": "a",
-    "logits": "logit",
-    "probabilities": "probability",
-}
-SHARES = {"weights", "weights_beyond", "pool_weights", "attention_received", "probabilities"}
 
 
 class Wording(NamedTuple):
@@ -51,86 +19,6 @@ class Wording(NamedTuple):
     learned: str
     takes: str
     gives: str
-
-
-class Sizes(NamedTuple):
-    """What the words depend on: how large a text and a model are, and what the model has.
-
-    Attributes:
-        noun: What a text is called, "sentence" or "pair of sentences".
-        num_characters: Of the text, and of the second one.
-        num_tokens: T, all that the model read.
-        hidden_size: D.
-        head_dim: K.
-        num_classes: C.
-        vocab_size: Rows of the embedding table.
-        ngram_buckets: Rows of the table of bigrams; 0 without.
-        num_distances: Learned scores of distances; 0 without.
-        window: How far a token sees; 0 for all.
-        learns_pooling: Whether tokens count by a learned score, and not all the same.
-        has_reference: Whether features are counted from a reference.
-        problem_type: The task.
-    """
-
-    noun: str
-    num_characters: int
-    num_tokens: int
-    hidden_size: int
-    head_dim: int
-    num_classes: int
-    vocab_size: int
-    ngram_buckets: int
-    num_distances: int
-    window: int
-    learns_pooling: bool
-    has_reference: bool
-    problem_type: str
-
-    def shape(self, *parts: str) -> str:
-        """Gives a shape in words: "1 sentence × 6 tokens × 8 features"."""
-        return " × ".join([f"1 {self.noun}", *parts])
-
-    @property
-    def tokens(self) -> str:
-        """The tokens, counted."""
-        return count(self.num_tokens, "token")
-
-    @property
-    def features(self) -> str:
-        """The features, counted."""
-        return count(self.hidden_size, "feature")
-
-    @property
-    def outputs(self) -> str:
-        """What the model gives, counted."""
-        if self.problem_type == REGRESSION:
-            return count(self.num_classes, "value")
-        return count(self.num_classes, "probability", "probabilities")
-
-
-def sizes_of(model: HfAttnForSequenceClassification, explanation: Explanation) -> Sizes:
-    """Gives what the words of a trace depend on."""
-    config = model.config
-    return Sizes(
-        noun="sentence" if explanation.pair is None else "pair of sentences",
-        num_characters=len(explanation.text) + len(explanation.pair or ""),
-        num_tokens=explanation.num_tokens,
-        hidden_size=config.hidden_size,
-        head_dim=config.head_dim,
-        num_classes=len(explanation.class_names),
-        vocab_size=config.vocab_size,
-        ngram_buckets=config.ngram_buckets,
-        num_distances=config.relative_attention_num_buckets,
-        window=config.attention_window,
-        learns_pooling=config.classifier_pooling == "static",
-        has_reference=bool(model.score.reference.any()),
-        problem_type=problem_type_of(config),
-    )
-
-
-def count(number: int, noun: str, nouns: str | None = None) -> str:
-    """Gives a number with its noun: "1 token", "5,000 tokens"."""
-    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
 
 
 def stage_wordings(sizes: Sizes) -> tuple[Wording, ...]:
@@ -336,6 +224,11 @@ def _prediction_formula(sizes: Sizes) -> str:
     return f"probabilities = {'sigmoid' if _has_sigmoid(sizes) else 'softmax'}(logits)"
 
 
+def word_names(explanation: Explanation) -> list[str]:
+    """Gives what stands beside the row of each word; one that is not known has a question mark."""
+    return [f"{word.name}{'' if word.is_known else '?'}" for word in explanation.words]
+
+
 def trace_notes(explanation: Explanation, num_kept: int, *, reads_all: bool = True) -> list[str]:
     """Gives what has to be known to read the numbers, such as what was cut.
 
@@ -357,27 +250,3 @@ def trace_notes(explanation: Explanation, num_kept: int, *, reads_all: bool = Tr
     if not explanation.known.all():
         said.append("? after a word: the vocabulary does not have it, or not all of it.")
     return said
-
-
-def scaling_observation(comparison: ScalingComparison) -> str:
-    """Gives what a comparison of attention with and without 1/√K shows, from its numbers."""
-    scaled, unscaled = comparison.with_scaling, comparison.without_scaling
-    if len(comparison.tokens) < 2:
-        return "With fewer than two tokens there is nothing to weigh, and scaling changes nothing."
-    root = math.sqrt(comparison.head_dim)
-    sharper = "sharper" if unscaled.mean_entropy < scaled.mean_entropy else "no sharper"
-    return (
-        f"Without dividing by √{comparison.head_dim} = {root:.2f} the standard deviation of the "
-        f"scores is {_times(unscaled.score_spread, scaled.score_spread)}, and attention is "
-        f"{sharper}: its entropy is {unscaled.mean_entropy:.2f} nats instead of "
-        f"{scaled.mean_entropy:.2f} (even: {comparison.largest_entropy:.2f}). The gradient that "
-        "the softmax lets through to the scores is "
-        f"{_times(unscaled.score_gradient_norm, scaled.score_gradient_norm)}."
-    )
-
-
-def _times(value: float, base: float) -> str:
-    """Gives how large a value is beside another, in words."""
-    if not base or not value:
-        return f"{value:.3g} instead of {base:.3g}"
-    return f"{value / base:.3g} times as large"

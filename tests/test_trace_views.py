@@ -22,6 +22,7 @@ from hf_attn import (
 from hf_attn.loading import load_classifier
 from hf_attn.stages import Trace
 from hf_attn.trace import DEFAULT_TEXT
+from hf_attn.trace_page import trace_to_fragment
 
 LONG = " ".join(f"word{number}" for number in range(40))
 STRANGE = 'قط \x1b[31mred \x9b1m <script>alert(1)</script> & "x" שלום\x07 👍🏽 \u202eabc\r\n cat'
@@ -89,7 +90,7 @@ def number_rows(shown, heading):
 def test_terminal_shows_every_stage_with_its_sentence_formula_and_shapes(make):
     one = make()
     shown = " ".join(one.to_terminal(width=200, color=False).split())
-    stages = getattr(one, "stages", None) or getattr(one, "layers", None) or ()
+    stages = getattr(one, "layers", None) or getattr(one, "stages", ())
     for stage in stages:
         assert f"{stage.number} {stage.name}" in shown
         for part in (stage.does, *stage.formula.splitlines(), stage.takes, stage.gives):
@@ -198,6 +199,14 @@ def test_html_limits_the_tables_of_a_long_text(make):
     text = page.to_html()
     assert max(len(row) for table in Page(text).tables for row in table) <= 22
     assert len(text) < 300_000
+
+
+def test_fragment_of_one_stage_holds_nothing_of_the_others(tokenizer):
+    one = pipeline(tokenizer)
+    fragment = trace_to_fragment(one, stage=5)
+    assert re.findall(r"<h\d>.*</h\d>", fragment) == [
+        "<h3><span class=number>5</span>Attention weights</h3>"
+    ]
 
 
 def test_html_has_subscripts(tokenizer):
