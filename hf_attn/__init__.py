@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from .trace import trace_pipeline as trace_pipeline
     from .trace import trace_prediction as trace_prediction
     from .training import train as train
+    from .training_trace import TrainingTrace as TrainingTrace
+    from .training_trace import read_training_trace as read_training_trace
+    from .training_trace_callback import TrainingTraceCallback as TrainingTraceCallback
 
 __version__ = "0.1.0"
 
@@ -48,11 +51,14 @@ _MODULE_OF = {
     "PredictionTrace": "stages",
     "ScalingComparison": "scaling",
     "Stage": "stages",
+    "TrainingTrace": "training_trace",
+    "TrainingTraceCallback": "training_trace_callback",
     "compare_scaling": "scaling",
     "explain": "explainer",
     "load_text_dataset": "data",
     "read_lexicon": "lexicon_reader",
     "read_token_counts": "token_counts",
+    "read_training_trace": "training_trace",
     "trace_pipeline": "trace",
     "trace_prediction": "trace",
     "train": "training",

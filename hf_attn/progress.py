@@ -46,6 +46,7 @@ def write_line(text: str) -> None:
     """
     encoding = sys.stdout.encoding or "utf-8"
     tqdm.write(text.encode(encoding, errors="replace").decode(encoding))
+    sys.stdout.flush()  # a log file is to show it at once, too
 
 
 def evaluation_line(logs: dict[str, Any]) -> str:

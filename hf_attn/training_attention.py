@@ -70,11 +70,12 @@ def even_attention(texts: TokenizedTexts, window: int) -> tuple[float, float]:
         texts: The sample.
         window: Tokens that a token sees to each side; 0 for all.
     """
+    if not window:
+        return float(np.log(texts.lengths).mean()), float((1 / texts.lengths).mean())
     entropies, shares = [], []
     for length in texts.lengths.tolist():
         places = np.arange(length)
-        reach = window or length
-        seen = abs(places - places[:, None]) <= reach
+        seen = abs(places - places[:, None]) <= window
         weights = seen / seen.sum(1, keepdims=True)
         entropies.append(np.log(seen.sum(1)).mean())
         shares.append(weights.mean(0).max())

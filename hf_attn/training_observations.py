@@ -164,11 +164,13 @@ def _sentence_on_attention(trace: TrainingTrace) -> Iterator[str]:
     entropies = [one.attention_entropy or 0.0 for one in known]
     shares = [one.attention_share for one in known if one.attention_share is not None]
     change = entropies[-1] - entropies[0]
-    how = "Attention" if len(known) == 1 else "Attention stayed as it was"
+    how = "stayed as it was"
     if abs(change) >= LEAST_ENTROPY_CHANGE:
-        how = "Attention spread" if change > 0 else "Attention concentrated"
+        how = "spread" if change > 0 else "concentrated"
+    # An untrained model attends evenly, so most may have changed before the first epoch ended.
+    begin = f"Since epoch {known[0].epoch:g} attention {how}" if len(known) > 1 else "Attention"
     even = "" if trace.sample is None else f" (even attention: {trace.sample.even_entropy:.2f})"
-    said = f"{how}: entropy {_from_to(entropies, '{:.2f}'.format)} nats{even}"
+    said = f"{begin}: entropy {_from_to(entropies, '{:.2f}'.format)} nats{even}"
     if shares:
         said += f", share of the most attended {trace.unit} {_from_to(shares, _percent)}"
     yield f"{said}."

@@ -6,7 +6,7 @@ import json
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from transformers.utils.hub import cached_file
 
 from .errors import InputError
 from .saving import written
+from .terminal import in_a_line
 from .training_observations import observe, summarize
 
 logger = logging.getLogger(__name__)
@@ -126,17 +127,22 @@ class TrainingTrace:
         Raises:
             KeyError: If a field is missing.
             TypeError: If a field is not known.
+            ValueError: If a value is not what the field holds.
         """
         epochs = []
         for one in content["epochs"]:
-            fields = {name: value for name, value in one.items() if name != "observation"}
-            epochs.append(EpochTrace(**{**fields, "not_finite": tuple(one["not_finite"])}))
-        sample = content["sample"]
+            known = {name: value for name, value in one.items() if name != "observation"}
+            _check_numbers(known, _OF_EPOCH)
+            epochs.append(EpochTrace(**{**known, "not_finite": tuple(one["not_finite"])}))
+        sample, metric = content["sample"], content["metric"]
+        if sample is not None:
+            _check_numbers(sample, {"texts", "max_tokens", "even_entropy", "even_share"})
+        _check_numbers(content, {"best_epoch"})
         return cls(
             epochs=tuple(epochs),
-            metric=content["metric"],
+            metric=None if metric is None else in_a_line(str(metric)),
             best_epoch=content["best_epoch"],
-            unit=content["unit"],
+            unit="word" if content["unit"] == "word" else "token",
             sample=None if sample is None else AttentionSample(**sample),
         )
 
@@ -191,8 +197,25 @@ class TrainingTrace:
 
         return trace_to_terminal(self, width=width, color=color)
 
+    def _repr_html_(self) -> str:
+        from .training_trace_page import trace_to_fragment
+
+        return trace_to_fragment(self)
+
     def __str__(self) -> str:
         return self.to_terminal(color=False)
+
+
+_OF_EPOCH = {field.name for field in fields(EpochTrace)} - {"not_finite"}
+
+
+def _check_numbers(content: Mapping[str, Any], names: set[str]) -> None:
+    """Refuses what JSON can hold in the place of a number: the file may come from anybody."""
+    for name in names:
+        value = content[name]
+        is_number = isinstance(value, (int, float)) and math.isfinite(value)
+        if value is not None and not is_number:
+            raise ValueError(f"{name}={value!r:.60}")
 
 
 def epochs_of(history: Iterable[Mapping[str, Any]], metric: str | None) -> tuple[EpochTrace, ...]:

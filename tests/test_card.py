@@ -401,6 +401,7 @@ def form(card):
     """A card without what a training decides: numbers, words, versions and the rows of tables."""
     text = re.sub(r"^\|.*\n", "|\n", card, flags=re.M)
     text = re.sub(r"“.*", "", re.sub(r"Versions: .*", "", text))
+    text = re.sub(r"What the epochs say: .*? Attention entropy:", "", text)
     text = re.sub(r'"[a-z ]+"', '""', re.sub(r"^bias .*$", "bias", text, flags=re.M))
     return re.sub(r"N thread\b", "N threads", re.sub(r"-?\d[\d.,e+-]*", "N", text))
 

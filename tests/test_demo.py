@@ -317,6 +317,13 @@ def test_words_that_occur_twice_are_told_apart(served):
     assert "the (word 3)" in names
 
 
+def test_very_long_words_are_cut_and_still_told_apart(served):
+    explanation = served().explain(Sentence("oil " + "x" * 99 + " " + "x" * 98))
+    names = own_words.largest(explanation, [1.0, 3.0, 2.0]).names
+    assert f"{'x' * 39}… (word 2)" in names
+    assert f"{'x' * 39}… (word 3)" in names
+
+
 def test_equal_values_have_all_of_them_as_the_answer(served):
     choice = own_words.largest(served().explain(Sentence("oil and corn")), [0.25, 0.25, 0.25])
     assert choice.names[choice.right] == own_words.ALL_THE_SAME

@@ -252,6 +252,16 @@ def test_long_text_is_refused_and_the_last_one_stays(visit):
     assert page.locator("#notice .message").count() == 0
 
 
+def test_very_long_word_does_not_widen_a_phone(visit):
+    page = visit(viewport=PHONE)
+    read(page, "crude " + "w" * 300)
+    page.locator("button.word").last.click()
+    page.locator(".without").wait_for()
+    for tab in TABS:
+        open_tab(page, tab)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], tab
+
+
 def test_empty_text_has_the_bias_alone(visit):
     page = visit()
     page.get_by_label("Text", exact=True).fill("")

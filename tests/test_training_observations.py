@@ -156,11 +156,23 @@ def test_summary_says_the_way_and_where_it_led():
     seen = epochs([0.8, 0.2], [0.5, 0.6], [0.7, 0.9], [2.9, 2.1], [0.05, 0.18])
     assert summarize(TrainingTrace(seen, "accuracy", 1.0, "word", SAMPLE)) == (
         "In 2 epochs: loss 0.8 → 0.2, accuracy 70.0 % → 90.0 %.",
-        "Attention concentrated: entropy 2.90 → 2.10 nats (even attention: 3.00), share of the "
-        "most attended word 5.0 % → 18 %.",
+        "Since epoch 1 attention concentrated: entropy 2.90 → 2.10 nats (even attention: 3.00), "
+        "share of the most attended word 5.0 % → 18 %.",
         "At the end: overfitting: validation loss 20 % above that of epoch 1, while training loss "
         "fell from 0.8 to 0.2.",
     )
+
+
+@pytest.mark.parametrize(
+    ("entropies", "said"),
+    [
+        ([2.0], "Attention: entropy 2.00 nats."),
+        ([2.0, 2.1, 1.96], "Since epoch 1 attention stayed as it was: entropy 2.00 → 1.96 nats."),
+        ([None, 2.0, 2.06], "Since epoch 2 attention spread: entropy 2.00 → 2.06 nats."),
+    ],
+)
+def test_summary_counts_attention_from_the_first_epoch_that_is_known(entropies, said):
+    assert summarize(TrainingTrace(epochs(entropies=entropies))) == (said,)
 
 
 def test_summary_names_the_first_epoch_that_diverged():

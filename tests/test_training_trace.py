@@ -399,7 +399,7 @@ def test_no_sign_of_a_chart_ends_a_training_on_an_old_terminal(monkeypatch, tmp_
     with (tmp_path / "out").open("w", encoding="ascii") as out:
         monkeypatch.setattr(sys, "stdout", out)
         write_line("loss −25 % █▁")
-    assert (tmp_path / "out").read_text() == "loss ?25 % ??\n"
+        assert (tmp_path / "out").read_text() == "loss ?25 % ??\n"  # at once
 
 
 # Where it can be had

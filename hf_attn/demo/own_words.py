@@ -13,6 +13,7 @@ from ..word_sums import Word
 NO_DIFFERENCE = 1e-6
 ALL_THE_SAME = "All of them the same"
 _MOST_CHOICES = 4
+_LONGEST_NAME = 40
 
 
 class Choice(NamedTuple):
@@ -62,13 +63,18 @@ def telling(explanation: Explanation) -> Word:
     return max(surprising or words, key=lambda word: abs(word.contribution))
 
 
+def name_of(word: Word) -> str:
+    """Gives what a question calls a word: its text, or the beginning of a very long one."""
+    return word.name if len(word.name) <= _LONGEST_NAME else f"{word.name[: _LONGEST_NAME - 1]}…"
+
+
 def _names(explanation: Explanation, indices: Sequence[int]) -> list[str]:
     """Gives the words at these places, with the place where one occurs more than once."""
-    words = explanation.words
-    times = Counter(word.name.casefold() for word in words)
+    names = [name_of(word) for word in explanation.words]
+    times = Counter(name.casefold() for name in names)
     return [
-        words[index].name
-        if times[words[index].name.casefold()] == 1
-        else f"{words[index].name} (word {index + 1})"
+        names[index]
+        if times[names[index].casefold()] == 1
+        else f"{names[index]} (word {index + 1})"
         for index in indices
     ]

@@ -208,6 +208,7 @@ def _masked(served: ServedModel, sentence: Sentence) -> Question:
     sentence, explanation, note = _with_words(served, sentence, 2)
     reading = explanation.shown[0]
     word = own_words.telling(explanation)
+    contribution = signed(word.contribution, explanation.largest or 1.0)
     effect = word.deletion_effect or 0.0
     right = 2 if abs(effect) < own_words.NO_DIFFERENCE else 0 if effect < 0 else 1
     differs = (
@@ -217,9 +218,8 @@ def _masked(served: ServedModel, sentence: Sentence) -> Question:
         else "Here the two have the same sign; for about one word in four they do not."
     )
     return Question(
-        f"“{word.name}” contributes {signed(word.contribution, explanation.largest or 1)} to "
-        f"“{reading.title}”. Mask it, so that the others share its weight: does the {reading.unit} "
-        "rise or fall?",
+        f"“{own_words.name_of(word)}” contributes {contribution} to “{reading.title}”. Mask it, "
+        f"so that the others share its weight: does the {reading.unit} rise or fall?",
         ["It rises", "It falls", "It stays"],
         right,
         Markup(

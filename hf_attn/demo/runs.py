@@ -16,6 +16,7 @@ from ..scaling import compare_scaling
 from ..templating import render, short
 from ..word_sums import Word
 from ..wording import signed
+from .own_words import name_of
 from .served import Sentence, ServedModel
 from .worked_example import KEY, QUERY, VALUE, attend, multiply_without_transpose
 
@@ -105,7 +106,8 @@ def bars(
 
 
 def _name(word: Word) -> str:
-    return f"{word.name} (put in by the tokenizer)" if word.is_special else word.name
+    name = name_of(word)
+    return f"{name} (put in by the tokenizer)" if word.is_special else name
 
 
 def run_model(served: ServedModel, sentence: Sentence) -> Any:
