@@ -149,6 +149,15 @@ def test_every_text_is_shown_in_every_tab_and_escaped(served, kind, name):
         assert "nan" not in plain(shown).lower().split()
 
 
+@pytest.mark.parametrize("name", ["emoji", "right to left", "html", "template"])
+def test_words_are_the_text_and_nothing_but_text(served, name):
+    shown = words_to_html(served(), Sentence(TEXTS[name]), served().explain(Sentence(TEXTS[name])))
+    (words,) = re.findall(r'<p class="text".*?>(.*?)</p>', shown, re.S)
+    text = re.sub(r'<button [^>]*title="[^"<>]*">|</button>', "", words)
+    assert "<" not in text
+    assert html.unescape(text).strip() == TEXTS[name]
+
+
 def test_names_of_classes_are_escaped(served):
     model = served().model
     names = dict(model.config.id2label)
