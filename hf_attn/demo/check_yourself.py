@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..templating import render
-from .questions import NUM_QUESTIONS, Question, make_question
+from .question import Question
+from .questions import NUM_QUESTIONS, make_question
 from .served import Sentence, ServedModel
 from .tab import AT_ONCE, SAID_ALOUD, Tab, message
 

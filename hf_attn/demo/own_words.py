@@ -6,13 +6,18 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from markupsafe import Markup
+
 from ..explanation import Explanation
+from ..trace import DEFAULT_TEXT
 from ..word_sums import Word
+from .served import Sentence, ServedModel
 
 # What is closer than this counts as the same: it is less than the numbers shown can tell apart.
 NO_DIFFERENCE = 1e-6
 ALL_THE_SAME = "All of them the same"
 _MOST_CHOICES = 4
+_FEWEST_WORDS = 2
 _LONGEST_NAME = 40
 
 
@@ -78,3 +83,19 @@ def _names(explanation: Explanation, indices: Sequence[int]) -> list[str]:
         else f"{names[index]} (word {index + 1})"
         for index in indices
     ]
+
+
+def with_words(served: ServedModel, sentence: Sentence) -> tuple[Sentence, Explanation, Markup]:
+    """Gives a sentence with enough words, its explanation, and a note if it is not the visitor's.
+
+    Args:
+        served: The model.
+        sentence: The visitor's.
+    """
+    explanation = served.explain(sentence)
+    if len(typed(explanation)) >= _FEWEST_WORDS:
+        return sentence, explanation, Markup()
+    pair = None if sentence.pair is None else ""
+    sentence = Sentence(DEFAULT_TEXT, pair)
+    note = Markup("<p>Your text has fewer than {} words, so this is about another one.</p>")
+    return sentence, served.explain(sentence), note.format(_FEWEST_WORDS)
