@@ -1,7 +1,8 @@
 """Puts the page of a model under load on this machine, and prints how long its answers took.
 
-Each visitor has a session of its own and presses the page's own button, so that a request reads a
-text for all tabs. It ends with exit code 1 at an error, or at an answer about another text.
+Each visitor has a session of its own and sends what a browser sends when the button is pressed, so
+that a request reads a text for all tabs. It ends with exit code 1 at an error, or at an answer
+about another text.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx2
 import typer
-from gradio_client import Client
 
 from hf_attn.demo.server import start_page
 
@@ -61,16 +62,28 @@ def _ask(address: str, name: str, requests: int) -> list[float]:
         name: A word of the visitor's own, so that no text comes twice.
         requests: How many texts to ask for.
     """
-    visitor = Client(address, verbose=False)
     seconds = []
-    for number in range(requests):
-        text = f"{TEXTS[number % len(TEXTS)]} {name} {number}"
-        started = time.perf_counter()
-        shown = visitor.predict(text, api_name="/read")
-        seconds.append(time.perf_counter() - started)
-        words = re.findall(r"<button[^>]*>([^<]+)</button>", "".join(map(str, shown)))
-        if words[: len(text.split())] != text.split():
-            raise SystemExit(f"expected an answer about {text!r}, got one about {words}")
+    with httpx2.Client(base_url=address, timeout=60) as visitor:
+        config = visitor.get("/config").json()
+        (button,) = (one for one in config["dependencies"] if one["api_name"] == "read")
+        values = {one["id"]: one["props"].get("value") for one in config["components"]}
+        request = {
+            "data": [values.get(part) for part in button["inputs"]],
+            "fn_index": button["id"],
+            "session_hash": name,
+        }
+        for number in range(requests):
+            text = f"{TEXTS[number % len(TEXTS)]} {name} {number}"
+            request["data"][0] = text
+            started = time.perf_counter()
+            answer = visitor.post(f"{config['api_prefix']}/run/predict", json=request)
+            seconds.append(time.perf_counter() - started)
+            answer.raise_for_status()
+            words = re.findall(
+                r"<button[^>]*>([^<]+)</button>", "".join(map(str, answer.json()["data"]))
+            )
+            if words[: len(text.split())] != text.split():
+                raise SystemExit(f"expected an answer about {text!r}, got one about {words}")
     return seconds
 
 
