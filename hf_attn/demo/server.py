@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import socket
 from pathlib import Path
@@ -62,6 +63,11 @@ def start_page(name_or_path: str, *, host: str | None = None, port: int | None =
     from .page import build_page
     from .served import ServedModel
 
+    # Gradio asks for it at each request: the first would wait a fifth of a second for the import.
+    with contextlib.suppress(ImportError):
+        import matplotlib
+
+        matplotlib.get_backend()
     page = build_page(ServedModel.load(name_or_path))
     # The default theme's fonts come from the network, and the footer links there.
     theme = gr.themes.Base(
