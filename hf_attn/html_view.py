@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
@@ -26,24 +27,32 @@ def explanations_to_html(explanations: Explanations, path: str | Path | None = N
 
 def explanations_to_fragment(explanations: Explanations) -> str:
     """Gives one `div` with its styles, which name nothing outside it, in the colours around it."""
-    scale = explanations.scale
     words = [word for one in explanations for reading in one.shown for word in reading.words]
     return render(
         "explanations.html",
         explanations=explanations,
         has_words=bool(words),
         has_effects=any(word.deletion_effect is not None for word in words),
-        share=lambda value: short(value / scale),
-        bar=lambda value: bar_style(value / scale),
-        color=lambda value: bar_style(value / scale, power=0.5),
-        signed=lambda value: signed(value, scale),
-        short=short,
-        unit=unit(explanations),
         legend=legend,
-        notes=notes,
         prediction_line=prediction_line,
-        reading_line=reading_line,
-        most_rows=_MOST_ROWS,
-        most_open_rows=_MOST_OPEN_ROWS,
         most_in_map=_MOST_IN_MAP,
+        **view_values(explanations),
     ).strip()
+
+
+def view_values(explanations: Explanations) -> dict[str, Any]:
+    """Gives what templates draw explanations with: one scale for all of them, and their wording."""
+    scale = explanations.scale
+    return {
+        "scale": scale,
+        "share": lambda value: short(value / scale),
+        "bar": lambda value: bar_style(value / scale),
+        "color": lambda value: bar_style(value / scale, power=0.5),
+        "signed": lambda value: signed(value, scale),
+        "short": short,
+        "unit": unit(explanations),
+        "notes": notes,
+        "reading_line": reading_line,
+        "most_rows": _MOST_ROWS,
+        "most_open_rows": _MOST_OPEN_ROWS,
+    }

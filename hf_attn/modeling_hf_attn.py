@@ -370,7 +370,7 @@ class HfAttnAttention(GradientCheckpointingLayer):
         """
         query, key = self.project(features)
         attend = partial(
-            self._attend,
+            self.attend,
             key=key,
             value=self.v_proj(features) if output_values else None,
             attention_mask=attention_mask,
@@ -445,7 +445,7 @@ class HfAttnAttention(GradientCheckpointingLayer):
         rows = int((self.window**2 + most_scores) ** 0.5) - self.window
         return max(1, min(rows, max(self.window, LEAST_ROWS_PER_BLOCK)))
 
-    def _attend(
+    def attend(
         self,
         query: Tensor,
         pool_weights: Tensor,
@@ -459,7 +459,24 @@ class HfAttnAttention(GradientCheckpointingLayer):
         output_attentions: bool,
         output_scores: bool,
     ) -> Block:
-        """Attends from the queries of the tokens from `start` on to the tokens `seen`."""
+        """Attends from a block of queries to the keys it sees: softmax, then weighted sums.
+
+        Args:
+            query: (B, Q, K), already divided by sqrt(K), as [`project`] gives it.
+            pool_weights: (B, Q), how the text weighs the tokens of the queries, p.
+            start: Which token the first query is of.
+            seen: The tokens whose keys are attended to.
+            key: (B, T, K).
+            value: (B, T, N), or None.
+            attention_mask: (B, T), True at tokens and False at padding.
+            distance_scores: (2 T,), what [`HfAttnRelativeBias`] gives, or None.
+            output_attentions: Whether to give the attention weights.
+            output_scores: Whether to give the scores that they are the softmax of.
+
+        Returns:
+            Attention received (B, seen), weights and scores (B, 1, Q, T) or None, and the attended
+            values (B, Q, N) or None.
+        """
         rows, length = query.shape[1], key.shape[1]
         places = torch.arange(length, device=key.device)
         distance = places[seen] - places[start : start + rows, None]

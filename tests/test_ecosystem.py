@@ -186,13 +186,13 @@ def test_device_map_places_and_computes_the_same(placed, tmp_path):
 def test_activation_checkpointing_gives_equal_gradients(dropout, monkeypatch):
     model = small_classifier(attention_dropout=dropout, **RICHEST).train()
     calls = []
-    attend = modeling_hf_attn.HfAttnAttention._attend
+    attend = modeling_hf_attn.HfAttnAttention.attend
 
     def spy(*args, **kwargs):
         calls.append(args)
         return attend(*args, **kwargs)
 
-    monkeypatch.setattr(modeling_hf_attn.HfAttnAttention, "_attend", spy)
+    monkeypatch.setattr(modeling_hf_attn.HfAttnAttention, "attend", spy)
 
     def run():
         torch.manual_seed(0)

@@ -556,13 +556,13 @@ def test_token_sees_nothing_beyond_the_window():
 @pytest.mark.parametrize(("rows", "expected"), [(1, [1] * LENGTH), (7, [7, 7, 7, 7, 2])])
 def test_query_blocks_have_the_rows_that_fit(rows, expected, monkeypatch):
     seen = []
-    attend = modeling_hf_attn.HfAttnAttention._attend
+    attend = modeling_hf_attn.HfAttnAttention.attend
 
     def spy(self, query, *args, **kwargs):
         seen.append(query.shape[1])
         return attend(self, query, *args, **kwargs)
 
-    monkeypatch.setattr(modeling_hf_attn.HfAttnAttention, "_attend", spy)
+    monkeypatch.setattr(modeling_hf_attn.HfAttnAttention, "attend", spy)
     monkeypatch.setattr(modeling_hf_attn, "MAX_SCORES_PER_BLOCK", 5 * LENGTH * rows)
     with torch.no_grad():
         small_classifier()(**masked_batch())
