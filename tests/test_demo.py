@@ -460,7 +460,7 @@ def test_page_listens_here_alone_and_asks_no_other_machine(folders, free_port):
 
 
 def test_visitors_at_once_get_their_own_answers(folders):
-    script = Path(__file__).parents[1] / "scripts" / "load_page.py"
+    script = Path(__file__).parents[1] / "scripts" / "benchmark_page.py"
     command = [sys.executable, str(script), str(folders("single")), "--requests", "4"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
