@@ -29,6 +29,7 @@ from .hub_files import (
     contents_to_push,
     outdated_files,
     refuse_secrets,
+    wants_card,
 )
 from .hub_files import files_to_push as files_to_push
 from .hub_repository import ATTEMPTS, Head, Landed, Repository
@@ -133,7 +134,13 @@ def contents_of_push(
     Raises:
         InputError: If the folder holds no whole model, or a file that would be sent a token.
     """
-    contents = contents_to_push(Path(folder), repo_id, revision=revision, card=card)
+    folder = Path(folder)
+    files_to_push(folder)  # says what is missing, better than the card's reading of it
+    if card is None and wants_card(folder):
+        from .card import render_card  # it needs torch
+
+        card = render_card(folder, repo_id, revision=revision)
+    contents = contents_to_push(folder, card)
     contents += [Content.of(path, file.read_bytes()) for path, file in (beside or {}).items()]
     refuse_secrets(contents, token or get_token())
     return contents

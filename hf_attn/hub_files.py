@@ -98,7 +98,7 @@ def files_to_push(folder: Path) -> dict[str, Path]:
             f"{folder}: expected a folder with a model, found {found}. "
             "Give the --output-dir of `hf-attn train`."
         )
-    is_adapter = (folder / _ADAPTER[0]).is_file() and not (folder / _WEIGHTS).is_file()
+    is_adapter = _holds_adapter(folder)
     needed = _ADAPTER if is_adapter else ("config.json", *_weight_files(folder), *_TOKENIZER)
     files = {name: folder / name for name in needed}
     _check_files(folder, files)
@@ -107,21 +107,17 @@ def files_to_push(folder: Path) -> dict[str, Path]:
     return dict(sorted(files.items()))
 
 
-def contents_to_push(
-    folder: Path,
-    repo_id: str | None = None,
-    *,
-    revision: str | None = None,
-    card: str | None = None,
-) -> list[Content]:
+def wants_card(folder: Path) -> bool:
+    """Says whether a push needs a card made: for a whole model without a page of somebody."""
+    return not _holds_adapter(folder) and not keeps_page(folder)
+
+
+def contents_to_push(folder: Path, card: str | None = None) -> list[Content]:
     """Gives what a push of the folder publishes, by path; reads files only.
 
     Args:
         folder: A folder that training wrote.
-        repo_id: Where it goes, for the card.
-        revision: Branch that it goes to, for the card.
-        card: Text of the card; without it a README.md that somebody wrote, or one made from the
-            run.
+        card: Text of the README.md; without it that of the folder, if there is one.
 
     Raises:
         InputError: As [`files_to_push`] does.
@@ -137,13 +133,8 @@ def contents_to_push(
         sources["config.json"] = _naming_code(sources["config.json"], _AUTO_MAP)
     if _TOKENIZER_CODE in sources:
         sources[_TOKENIZER[1]] = _naming_code(sources[_TOKENIZER[1]], _TOKENIZER_AUTO_MAP)
-    is_adapter = _ADAPTER[1] in sources
-    if is_adapter:
+    if _ADAPTER[1] in sources:
         _check_base_model(folder)
-    if card is None and not is_adapter and not keeps_page(folder):
-        from .card import render_card  # it needs torch
-
-        card = render_card(folder, repo_id, revision=revision)
     if card is not None:
         sources[CARD_FILE] = card.encode()
     return [Content.of(name, source) for name, source in sorted(sources.items())]
@@ -227,6 +218,10 @@ def _pieces(source: bytes | Path) -> Iterable[bytes]:
     with source.open("rb") as file:
         while piece := file.read(1 << 20):
             yield piece
+
+
+def _holds_adapter(folder: Path) -> bool:
+    return (folder / _ADAPTER[0]).is_file() and not (folder / _WEIGHTS).is_file()
 
 
 def _weight_files(folder: Path) -> list[str]:

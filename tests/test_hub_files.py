@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from hf_attn import InputError
 from hf_attn.cli import app
-from hf_attn.hub import files_to_push
+from hf_attn.hub import contents_of_push, files_to_push
 from hf_attn.hub_errors import in_short, what_to_do
 from hf_attn.hub_files import contents_to_push, outdated_files, refuse_secrets
 from hf_attn.loading import load_classifier
@@ -43,7 +43,7 @@ def folder(trained_folder, tmp_path):
 def contents(folder):
     return {
         one.path: one.source if isinstance(one.source, bytes) else one.source.read_bytes()
-        for one in contents_to_push(folder, "alice/x")
+        for one in contents_of_push(folder, "alice/x")
     }
 
 
