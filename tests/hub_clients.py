@@ -7,6 +7,14 @@ import textwrap
 from pathlib import Path
 
 TESTS = Path(__file__).parent
+# What a repository of a model holds, and of one that `train` made.
+MODEL = {
+    "README.md", "config.json", "configuration_hf_attn.py", "model.safetensors",
+    "modeling_hf_attn.py", "tokenization_hf_attn.py", "tokenizer.json", "tokenizer_config.json",
+}  # fmt: skip
+TRAINED = MODEL | {
+    "run.json", "token_counts.json", "training_trace.json", "training_trace.md",
+}  # fmt: skip
 # Warnings are errors here too, but for the one that pyproject.toml names.
 WARNINGS = ["-W", "error", "-W", "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"]
 

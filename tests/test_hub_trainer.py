@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from hub_clients import commits, held, run_client
+from hub_clients import MODEL, TRAINED, commits, held, run_client
 from models import small_classifier
 from safetensors.torch import load, save_file
 from trained import TINY, keyword_data
@@ -15,13 +15,6 @@ from hf_attn.hub_checkpoints import copy_checkpoint
 from hf_attn.trainer import HfAttnTrainer
 
 STRATEGIES = ["end", "every_save", "checkpoint", "all_checkpoints"]
-MODEL = {
-    "README.md", "config.json", "configuration_hf_attn.py", "model.safetensors",
-    "modeling_hf_attn.py", "tokenization_hf_attn.py", "tokenizer.json", "tokenizer_config.json",
-}  # fmt: skip
-TRAINED = MODEL | {
-    "run.json", "token_counts.json", "training_trace.json", "training_trace.md",
-}  # fmt: skip
 TOKEN = "hf_alice_write"
 
 TRAIN = """

@@ -8,15 +8,10 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from hub_clients import commits, environment, held, run_client, run_command
+from hub_clients import TRAINED, commits, environment, held, run_client, run_command
 from trained import keyword_texts
 
 TOKEN = "hf_alice_write"
-TRAINED = {
-    "README.md", "config.json", "configuration_hf_attn.py", "model.safetensors",
-    "modeling_hf_attn.py", "run.json", "token_counts.json", "tokenization_hf_attn.py",
-    "tokenizer.json", "tokenizer_config.json",
-}  # fmt: skip
 SCRIPT = Path(__file__).parents[1] / "scripts" / "train.py"
 
 
