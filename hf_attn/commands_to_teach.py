@@ -16,7 +16,7 @@ def demo(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen at.")] = 7860,
 ) -> None:
-    """Open a page in the browser to try a model, look inside it, and learn what attention is."""
+    """Serve a page for a browser: try a model, look inside it, and learn what attention is."""
     from .demo.server import start_page
 
     page = start_page(model, host=host, port=port)

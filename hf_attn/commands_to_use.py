@@ -77,7 +77,7 @@ def evaluate(
         "label_separator": label_separator,
     }
     if not any(columns.values()):  # then as in training
-        trained_on = (read_record(Path(model)) or {}).get("settings", {}).get("data", {})
+        trained_on = (read_record(model) or {}).get("settings", {}).get("data", {})
         columns = {name: trained_on.get(name) for name in columns}
     labelled = load_labelled_split(
         data,

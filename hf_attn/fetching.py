@@ -67,21 +67,42 @@ def fetch_model(repo_id: str, *, revision: str | None = None, only: str | None =
     raise AssertionError  # the last attempt gives or raises
 
 
+def find_folder(name: str, *, revision: str | None = None, only: str | None = None) -> Path:
+    """Gives the folder of a saved model; one of the Hub is fetched into the cache.
+
+    Args:
+        name: A folder, or the id of a Hub repository.
+        revision: Branch, tag or commit of the repository.
+        only: Name of the one file that is needed.
+
+    Raises:
+        InputError: If there is none, or as [`fetch_model`] does.
+    """
+    folder = Path(name)
+    looks_like_a_path = name.startswith((".", "/", "~")) or name.count("/") != 1
+    if not folder.exists() and not looks_like_a_path:
+        folder = fetch_model(name, revision=revision, only=only)
+    if not folder.is_dir():
+        found = "a file" if folder.exists() else "none"
+        raise InputError(
+            f"{folder}: expected a folder with a model, found {found}. "
+            "Give the --output-dir of `hf-attn train`, or a Hub id such as user/name."
+        )
+    return folder
+
+
 def find_file(name_or_path: str | Path, name: str, *, revision: str | None = None) -> Path | None:
-    """Gives one file of a saved model; None if there is none, or it cannot be fetched.
+    """Gives one file of a saved model; None if the model has no such file.
 
     Args:
         name_or_path: A folder that training wrote, or the id of a Hub repository.
         name: Of the file.
         revision: Branch, tag or commit of the repository.
+
+    Raises:
+        InputError: If there is no such model, or the file cannot be fetched.
     """
-    folder = Path(name_or_path)
-    if not folder.is_dir():
-        try:
-            folder = fetch_model(str(name_or_path), revision=revision, only=name)
-        except InputError as error:  # no connection, say
-            logger.warning("%s of %s cannot be read: %s", name, name_or_path, error)
-            return None
+    folder = find_folder(str(name_or_path), revision=revision, only=name)
     path = folder / name
     return path if path.is_file() else None
 

@@ -12,7 +12,7 @@ from transformers.utils.import_utils import is_torchao_available
 
 from .configuration_hf_attn import HfAttnConfig
 from .errors import InputError
-from .fetching import fetch_model
+from .fetching import find_folder
 from .hub_errors import without_secrets
 from .hub_files import check_weights
 from .modeling_hf_attn import HfAttnForSequenceClassification
@@ -81,9 +81,7 @@ def load_label_names(name_or_path: str) -> list[str]:
 
 def _find(name_or_path: str, revision: str | None = None) -> Path:
     """Gives the folder with a model; one of the Hub is fetched into the cache."""
-    folder = Path(name_or_path)
-    if not folder.exists() and not _looks_like_a_path(name_or_path):
-        folder = fetch_model(name_or_path, revision=revision)
+    folder = find_folder(name_or_path, revision=revision)
     if not _is_adapter(folder):
         _check_folder(folder)
     return folder
@@ -159,18 +157,8 @@ def _load_config(folder: Path) -> HfAttnConfig:
     return config
 
 
-def _looks_like_a_path(name: str) -> bool:
-    return name.startswith((".", "/", "~")) or name.count("/") != 1
-
-
 def _check_folder(folder: Path) -> None:
     """Checks what transformers would report with an error that names no file."""
-    if not folder.is_dir():
-        found = "a file" if folder.exists() else "none"
-        raise InputError(
-            f"{folder}: expected a folder with a model, found {found}. "
-            "Give the --output-dir of `hf-attn train`, or a Hub id such as user/name."
-        )
     config_file, weights = folder / "config.json", folder / _WEIGHTS
     if not config_file.is_file():
         raise InputError(f"{folder}: expected a model, but there is no config.json in it.")

@@ -25,5 +25,5 @@ def mean_token_feature(
         start = stop
         mask = batch["attention_mask"].to(model.device)
         features = embeddings(batch["input_ids"].to(model.device), mask, None)
-        total += features[mask].double().sum(0).cpu()
+        total += features[mask].cpu().double().sum(0)
     return (total / max(int(texts.lengths.sum()), 1)).float()

@@ -44,6 +44,8 @@ class PushQueue:
         self._waiting: queue.Queue[tuple[Future[PushResult], Callable[[], PushResult]]]
         self._waiting = queue.Queue(_MOST_WAITING)
         self._pushes: list[_Push] = []
+        self._starting = threading.Lock()
+        self._works = False
 
     def add(self, title: str, folder: Path, push: Callable[[], PushResult]) -> Future[PushResult]:
         """Queues a push.
@@ -53,11 +55,17 @@ class PushQueue:
             folder: Where the same is saved, to be named if the push fails.
             push: Makes it.
         """
-        if not self._pushes:  # not kept alive by a push: an interrupted run ends at once
-            threading.Thread(target=self._work, daemon=True).start()
         future: Future[PushResult] = Future()
         self._pushes.append(_Push(title, folder, future))
-        self._waiting.put((future, push))
+        try:
+            self._waiting.put((future, push))
+        except BaseException as error:  # of who interrupts the waiting
+            future.set_exception(error)
+            raise
+        with self._starting:
+            if not self._works:  # not kept alive by a push: an interrupted run ends at once
+                self._works = True
+                threading.Thread(target=self._work, daemon=True).start()
         return future
 
     def refuse(self, title: str, folder: Path, error: Exception) -> None:
@@ -83,8 +91,14 @@ class PushQueue:
         return [push.title for push in self._pushes if not push.future.done()]
 
     def _work(self) -> None:
+        """Makes the pushes that wait, and ends: a thread would keep the trainer in memory."""
         while True:
-            future, push = self._waiting.get()
+            with self._starting:
+                try:
+                    future, push = self._waiting.get_nowait()
+                except queue.Empty:
+                    self._works = False
+                    return
             try:
                 future.set_result(push())
             except BaseException as error:  # told by the future, whatever a client's core raises

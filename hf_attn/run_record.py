@@ -20,11 +20,14 @@ from .arguments import Settings, given_fields
 from .batching import TokenizedTexts
 from .errors import InputError
 from .evaluation import Evaluation
+from .fetching import find_file
 from .modeling_hf_attn import HfAttnForSequenceClassification
 from .sources import source_kind
 from .training_trace import ENTROPY
 
 RECORD_FILE = "run.json"
+# What records did not say before saves were pushed while training goes on.
+_OF_OLD_RECORDS = {"epoch": None, "is_finished": True}
 IN_MEMORY = "a data set in memory"
 # Settings of a person or a place: what logs in, where things are uploaded and the text of the card.
 _PRIVATE = re.compile(r"hub_\w+|push_to_hub|\w+_token|trackio_\w+|output_dir|example")
@@ -110,17 +113,20 @@ def write_record(record: Mapping[str, Any], folder: Path) -> None:
     (folder / RECORD_FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def read_record(folder: Path) -> dict[str, Any] | None:
+def read_record(name_or_path: str | Path) -> dict[str, Any] | None:
     """Gives the record of a saved model, or None if it has none.
 
+    Args:
+        name_or_path: A folder that training wrote, or the id of a Hub repository.
+
     Raises:
-        InputError: If the file is broken.
+        InputError: If the file is broken, or cannot be fetched.
     """
-    path = folder / RECORD_FILE
-    if not path.is_file():
+    path = find_file(name_or_path, RECORD_FILE)
+    if path is None:
         return None
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return {**_OF_OLD_RECORDS, **json.loads(path.read_text(encoding="utf-8"))}
     except (ValueError, TypeError) as error:
         raise InputError(
             f"{path}: expected the record of a training run in JSON, got {error}. The file is "

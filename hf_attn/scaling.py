@@ -222,7 +222,7 @@ def _attending(
     form, also where weights are frozen or int8: at A it is p_i u_j.
     """
     features, query, key, pool_weights, values = (
-        tensor[0].double()
+        tensor[0].cpu().double()
         for tensor in (
             outputs.hidden_states[0],
             outputs.query / scaling,
@@ -231,14 +231,14 @@ def _attending(
             outputs.context_values,
         )
     )
-    weights = scores.double().softmax(-1)
+    weights = scores.cpu().double().softmax(-1)
     at_weights = pool_weights[:, None] * values[:, target]
     # Through the softmax of a row: A_ij (g_ij - Σ_k A_ik g_ik).
     at_scores = weights * (at_weights - (weights * at_weights).sum(-1, keepdim=True))
     at_query_weights = factor * (at_scores @ key).T @ features  # (K, D)
     at_key_weights = factor * (at_scores.T @ query).T @ features
-    direct = pool_weights @ outputs.direct_values[0].double()
-    logits = outputs.bias.double() + direct + pool_weights @ weights @ values
+    direct = pool_weights @ outputs.direct_values[0].cpu().double()
+    logits = outputs.bias.cpu().double() + direct + pool_weights @ weights @ values
     return Attending(
         factor=factor,
         scores=to_array(scores),

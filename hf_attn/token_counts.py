@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from transformers import PreTrainedTokenizerBase
 from .batching import TokenizedTexts
 from .errors import InputError
 from .fetching import find_file
+
+logger = logging.getLogger(__name__)
 
 COUNTS_FILE = "token_counts.json"
 
@@ -44,7 +47,11 @@ def read_token_counts(name_or_path: str, *, revision: str | None = None) -> dict
     Raises:
         InputError: If the file is broken.
     """
-    path = find_file(name_or_path, COUNTS_FILE, revision=revision)
+    try:
+        path = find_file(name_or_path, COUNTS_FILE, revision=revision)
+    except InputError as error:  # no connection, say: what is read without counts is there still
+        logger.warning("the token counts of %s cannot be read: %s", name_or_path, error)
+        return None
     if path is None:
         return None
     try:

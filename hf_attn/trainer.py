@@ -74,10 +74,10 @@ class HfAttnTrainer(Trainer):
             output = super().train(*arguments, **options)
         except BaseException as error:
             # Who interrupts a training does not want to wait for what it has queued.
-            self._tell_of_pushes(wait=isinstance(error, Exception))
+            self.tell_of_pushes(wait=isinstance(error, Exception))
             raise
         if wait_for_pushes:
-            self._tell_of_pushes(wait=True)
+            self.tell_of_pushes(wait=True)
         return output
 
     def trained_classifier(self) -> HfAttnForSequenceClassification:
@@ -197,7 +197,12 @@ class HfAttnTrainer(Trainer):
     def _finish_current_push(self) -> None:
         """Does nothing: [`train`] and [`failed_pushes`] wait for the pushes."""
 
-    def _tell_of_pushes(self, *, wait: bool) -> None:
+    def tell_of_pushes(self, *, wait: bool) -> None:
+        """Logs which pushes failed and which have not ended.
+
+        Args:
+            wait: Whether to wait for all first.
+        """
         for failed in self._pushes.failed(wait=wait):
             logger.error(
                 "%s: %r is not on the Hub: %s To push it: hf-attn push %s %s",

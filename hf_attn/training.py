@@ -106,7 +106,7 @@ class _RunSoFar:
         record = make_record(
             self.settings, model, self.data, self.texts, evaluations, state, seconds
         )
-        trace = None if self.tracing is None else self.tracing.trace
+        trace = None if self.tracing is None else self.tracing.trace_of(state)
         return RunFiles(record, self.token_counts, trace)
 
 
@@ -197,10 +197,23 @@ def run_training(
             resume_from_checkpoint=None if resume is None else str(resume), wait_for_pushes=False
         )
     run_so_far.train_ended = time.perf_counter()
+    try:
+        return _finish(trainer, tokenizer, run_so_far)
+    except PushError:
+        raise
+    except BaseException as error:  # saves may be on their way to the Hub still, or have failed
+        trainer.tell_of_pushes(wait=isinstance(error, Exception))
+        raise
 
+
+def _finish(
+    trainer: HfAttnTrainer, tokenizer: PreTrainedTokenizerBase, run_so_far: _RunSoFar
+) -> TrainingRun:
+    """Evaluates, saves and pushes what was trained."""
+    texts, arguments = run_so_far.texts, trainer.args
     model = trainer.trained_classifier()
     model.set_reference(mean_token_feature(model, texts["train"]))
-    evaluations = {
+    evaluations: dict[str, Evaluation] = {
         name: evaluate_texts(
             model,
             texts[name],
@@ -211,19 +224,26 @@ def run_training(
         if name in texts
     }
     files = run_so_far.files(model, trainer.state, evaluations)
-    if trainer.is_world_process_zero():
-        with writing_to(output_dir), staged(output_dir) as folder:
-            write_model(folder, model, tokenizer, files)
-            if arguments.overwrite or not keeps_page(output_dir):
-                card = make_card(model, tokenizer, files, output_dir.resolve().name)
-                (folder / CARD_FILE).write_text(card, encoding="utf-8")
-            if files.trace is None:
-                drop_training_trace(output_dir)  # of the model that is replaced
+    output_dir = Path(str(arguments.output_dir))
     run = TrainingRun(model, tokenizer, dict(files.record or {}), output_dir, files.trace)
+    if trainer.is_world_process_zero():
+        _save(run, files, overwrite=run_so_far.settings[2].overwrite)
     trainer.accelerator.wait_for_everyone()  # but not for the pushes, which may take long
     if arguments.push_to_hub and trainer.is_world_process_zero():
         _push(trainer, run)
     return run
+
+
+def _save(run: TrainingRun, files: RunFiles, *, overwrite: bool) -> None:
+    """Writes the model and, once it is safe, its card."""
+    with writing_to(run.output_dir), staged(run.output_dir) as folder:
+        write_model(folder, run.model, run.tokenizer, files)
+        if files.trace is None:
+            drop_training_trace(run.output_dir)  # of the model that is replaced
+    if overwrite or not keeps_page(run.output_dir):
+        card = make_card(run.model, run.tokenizer, files, run.output_dir.resolve().name)
+        with writing_to(run.output_dir), staged(run.output_dir) as folder:
+            (folder / CARD_FILE).write_text(card, encoding="utf-8")
 
 
 def _push(trainer: HfAttnTrainer, run: TrainingRun) -> None:

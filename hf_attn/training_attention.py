@@ -20,8 +20,7 @@ from .prediction import evaluating
 
 logger = logging.getLogger(__name__)
 
-# The same texts are measured after each epoch, so a change is no matter of chance, and so few cost
-# less than a hundredth of a short epoch.
+# The same texts are measured after each epoch, so a change is no matter of chance.
 MAX_TEXTS = 128
 # T x T weights are looked at, so long texts are cut.
 MAX_TOKENS = 256
@@ -107,7 +106,7 @@ def measure_attention(
             of_rows = torch.special.entr(weights).sum(-1)
             entropies.append(of_rows.sum(-1) / batch["attention_mask"].sum(-1))
             shares.append(attended.attention_received.amax(-1))
-    means = [torch.cat(parts).double().mean().item() for parts in (entropies, shares)]
+    means = [torch.cat(parts).cpu().double().mean().item() for parts in (entropies, shares)]
     return means[0], means[1]
 
 

@@ -137,8 +137,7 @@ class TrainingTraceCallback(TrainerCallback):
         if not state.is_world_process_zero:
             return
         self._tell_of_epoch(state)
-        self._read(state)
-        self.trace = replace(self.trace, best_epoch=best_epoch(state))
+        self.trace = replace(self.trace_of(state), best_epoch=best_epoch(state))
         for sentence in self.trace.summary:
             self._tell(sentence)
         if self._writes:
@@ -148,15 +147,15 @@ class TrainingTraceCallback(TrainerCallback):
     def _tell_of_epoch(self, state: TrainerState) -> None:
         if self._untold:
             self._untold = False
-            self._read(state)
+            self.trace = self.trace_of(state)
             self._tell(epoch_lines(self.trace))
 
-    def _read(self, state: TrainerState) -> None:
-        """Takes the epochs so far from the trainer's history."""
+    def trace_of(self, state: TrainerState) -> TrainingTrace:
+        """Gives the trace of a training that has come so far, from the trainer's history."""
         epochs = epochs_of(state.log_history, self._metric)
         scored = any("score" in one.not_finite or one.score is not None for one in epochs)
         metric = self._metric if scored else None
-        self.trace = replace(self.trace, epochs=epochs, metric=metric)
+        return replace(self.trace, epochs=epochs, metric=metric)
 
 
 def _classifier_in(model: Any) -> HfAttnForSequenceClassification:

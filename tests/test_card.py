@@ -215,6 +215,24 @@ def test_regression_has_words_that_raise_and_lower_the_value(tmp_path):
     ]  # fmt: skip
 
 
+def test_test_split_without_validation(tmp_path):
+    data = keyword_data()
+    del data["validation"]
+    run = train(data, tmp_path / "m", **TINY, validation_size=0)
+    assert list(run.record["metrics"]) == ["test"]
+    card = render_card(tmp_path / "m")
+    assert "| test |" in card
+    assert "chose the epoch" not in card
+
+
+def test_record_from_before_saves_were_pushed_gives_the_same_card(trained_folder, tmp_path):
+    folder = shutil.copytree(trained_folder, tmp_path / trained_folder.name)
+    record = json.loads((folder / "run.json").read_text())
+    del record["is_finished"], record["epoch"]
+    (folder / "run.json").write_text(json.dumps(record))
+    assert render_card(folder) == render_card(trained_folder)
+
+
 def test_pairs_and_no_split_but_train(tmp_path):
     rows = keyword_data()["train"].to_dict()
     train_split = datasets.Dataset.from_dict(

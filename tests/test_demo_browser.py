@@ -183,7 +183,8 @@ def test_questions_are_about_the_text_that_was_typed(visit):
     page = visit()
     read(page, "barrel prices rose")
     open_tab(page, "Check yourself")
-    for _ in range(2):
+    for number in (1, 2):
+        page.get_by_role("heading", name=f"Question {number} of 10", exact=True).wait_for()
         answer(page, 0)
         page.get_by_role("button", name="Next question").click()
     page.locator("blockquote", has_text="barrel prices rose").wait_for()

@@ -42,6 +42,13 @@ TRAIN = """
         hub_revision="try",
     )
 
+    data = keyword_data()
+    del data["validation"]
+    train(
+        data, folder / "unvalidated", **options, validation_size=0, push_to_hub=True,
+        hub_model_id="alice/unvalidated", hub_token="hf_alice_write",
+    )
+
     os.environ["HF_TOKEN"] = "hf_alice_write"
     run = train(keyword_data(), folder / "start", **options)
     trainer = HfAttnTrainer(
@@ -113,6 +120,18 @@ def test_each_commit_says_what_is_known_of_the_run_at_its_save(hub, folder, stra
         assert "license: mit" in card
         assert files["token_counts.json"] == held(hub, last)["token_counts.json"]
     assert "while training goes on" not in held(hub, last)["README.md"].decode()
+
+
+@pytest.mark.parametrize("name", ["every_save", "unvalidated"])
+def test_each_commit_has_the_trace_of_its_own_epochs(hub, folder, name):
+    for commit in commits(hub, f"alice/{name}").values():
+        files = held(hub, commit)
+        record, trace = (json.loads(files[part]) for part in ("run.json", "training_trace.json"))
+        assert [one["epoch"] for one in trace["epochs"]] == [
+            one["epoch"] for one in record["epochs"]
+        ]
+        assert all(one["attention_entropy"] for one in trace["epochs"])
+    assert len(trace["epochs"]) == 3
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

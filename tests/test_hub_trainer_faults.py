@@ -160,6 +160,34 @@ def test_failed_push_is_told_where_the_training_itself_fails(hub, tmp_path):
     assert list((tmp_path / "m").glob(".pushing-*")) == []
 
 
+def test_failed_push_is_told_where_what_follows_the_training_fails(hub, tmp_path):
+    hub.fault("POST .*/alice/after/commit/", status=403, times=1)
+    printed = run_client(
+        hub,
+        tmp_path / "home",
+        """
+        import logging, sys
+        from trained import TINY, keyword_data
+        import hf_attn.training
+
+        def fail(*_, **__):
+            raise OSError("the evaluation broke")
+
+        logging.basicConfig(stream=sys.stdout)
+        hf_attn.training.evaluate_texts = fail
+        try:
+            hf_attn.training.train(
+                keyword_data(), sys.argv[1], **TINY, push_to_hub=True, hub_model_id="alice/after"
+            )
+        except OSError as error:
+            print(error)
+        """,
+        tmp_path / "m",
+    )
+    assert "the evaluation broke" in printed
+    assert "alice/after: 'Training in progress, epoch 1' is not on the Hub:" in printed
+
+
 def test_interrupted_training_does_not_wait_and_names_what_was_not_sent(hub, tmp_path):
     hub.fault("POST .*/alice/stopped/commit/", "slow", delay=60, times=-1)
     done = run_interrupted(hub, tmp_path, "alice/stopped", "ctrl-c")

@@ -24,7 +24,7 @@ def ask_purpose(served: ServedModel, sentence: Sentence) -> Question:
         Markup(
             "<p>Each word asks every word of the sentence how well it fits, turns the answers into "
             "weights that sum to 1, and takes in the others by these weights. Nothing is removed: "
-            "a word may get very little weight, never exactly none.</p>"
+            "a word that it sees may get very little weight, never exactly none.</p>"
         ),
     )
 

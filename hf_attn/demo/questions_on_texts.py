@@ -16,18 +16,25 @@ from .served import Sentence, ServedModel
 def ask_number_of_weights(served: ServedModel, sentence: Sentence) -> Question:
     """Asks how many attention weights there are."""
     sentence, explanation, note = with_words(served, sentence)
-    tokens = explanation.num_tokens
+    tokens, window = explanation.num_tokens, served.model.config.attention_window
     counts = [tokens, 2 * tokens, tokens**2, tokens * served.model.config.hidden_size]
     choices = sorted(set(counts))
     return Question(
-        f"The model reads this text as {tokens} tokens. How many attention weights does its one "
-        "head compute?",
+        f"The model reads this text as {tokens} tokens. How many attention weights are in the "
+        "table of its one head?",
         [f"{count:,}" for count in choices],
         choices.index(tokens**2),
         Markup(
             "<p>Every token weighs every token, itself too: a table of {0} rows and {0} columns, "
-            "{1} weights. Twice the words are four times the weights.</p>"
-        ).format(tokens, f"{tokens**2:,}"),
+            "{1} weights. {2}</p>"
+        ).format(
+            tokens,
+            f"{tokens**2:,}",
+            f"In this model those of tokens more than {window} apart are 0 and left out, so the cost "
+            "of a long text grows with its length alone."
+            if window
+            else "Twice the words are four times the weights.",
+        ),
         note + runs.quote(sentence),
         lambda: runs.attention_shape(served, sentence),
         "Count them in the model",
@@ -85,7 +92,8 @@ def ask_masked(served: ServedModel, sentence: Sentence) -> Question:
         "Here the two have different signs: the word adds something, but less than the others "
         "would in its place, or the reverse."
         if word.signs_differ
-        else "Here the two have the same sign; for about one word in four they do not."
+        else "Here the two have the same sign. In this text they differ for "
+        f"{sum(one.signs_differ for one in explanation.words)} of {len(explanation.words)} words."
     )
     return Question(
         f"“{own_words.name_of(word)}” contributes {contribution} to “{reading.title}”. Mask it, "

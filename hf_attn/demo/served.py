@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from ..errors import InputError
 from ..explainer import explain
 from ..explanation import Explanation
-from ..fetching import fetch_model
+from ..fetching import find_folder
 from ..loading import load_classifier
 from ..modeling_hf_attn import HfAttnForSequenceClassification
 from ..problem_types import ProblemType, problem_type_of
@@ -67,10 +67,9 @@ class ServedModel:
             InputError: If there is no such model, or if it is of another type or broken.
         """
         model, tokenizer = load_classifier(name_or_path)
-        folder = Path(name_or_path)
-        if not folder.is_dir():
-            return cls(model, tokenizer, fetch_model(name_or_path), name_or_path)
-        return cls(model, tokenizer, folder, folder.resolve().name, read_record(folder))
+        folder = find_folder(name_or_path)
+        name = folder.resolve().name if Path(name_or_path).is_dir() else name_or_path
+        return cls(model, tokenizer, folder, name, read_record(folder))
 
     @property
     def class_names(self) -> list[str]:
