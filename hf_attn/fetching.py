@@ -67,18 +67,20 @@ def fetch_model(repo_id: str, *, revision: str | None = None, only: str | None =
     raise AssertionError  # the last attempt gives or raises
 
 
-def find_folder(name: str, *, revision: str | None = None, only: str | None = None) -> Path:
+def find_folder(
+    name_or_path: str | Path, *, revision: str | None = None, only: str | None = None
+) -> Path:
     """Gives the folder of a saved model; one of the Hub is fetched into the cache.
 
     Args:
-        name: A folder, or the id of a Hub repository.
+        name_or_path: A folder, or the id of a Hub repository.
         revision: Branch, tag or commit of the repository.
         only: Name of the one file that is needed.
 
     Raises:
         InputError: If there is none, or as [`fetch_model`] does.
     """
-    folder = Path(name)
+    folder, name = Path(name_or_path), str(name_or_path)
     looks_like_a_path = name.startswith((".", "/", "~")) or name.count("/") != 1
     if not folder.exists() and not looks_like_a_path:
         folder = fetch_model(name, revision=revision, only=only)
@@ -102,7 +104,7 @@ def find_file(name_or_path: str | Path, name: str, *, revision: str | None = Non
     Raises:
         InputError: If there is no such model, or the file cannot be fetched.
     """
-    folder = find_folder(str(name_or_path), revision=revision, only=name)
+    folder = find_folder(name_or_path, revision=revision, only=name)
     path = folder / name
     return path if path.is_file() else None
 

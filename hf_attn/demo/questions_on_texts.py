@@ -30,8 +30,8 @@ def ask_number_of_weights(served: ServedModel, sentence: Sentence) -> Question:
         ).format(
             tokens,
             f"{tokens**2:,}",
-            f"In this model those of tokens more than {window} apart are 0 and left out, so the cost "
-            "of a long text grows with its length alone."
+            f"In this model those of tokens more than {window} apart are 0 and left out, so the "
+            "cost of a long text grows with its length alone."
             if window
             else "Twice the words are four times the weights.",
         ),
