@@ -35,9 +35,13 @@ def _texts_of(source: str, text_column: str | None) -> tuple[list[str], list[str
     path = Path(source)
     if not source:
         return [source], None
-    if source != "-" and not path.is_file():
+    try:
+        is_file, is_dir = path.is_file(), path.is_dir()
+    except OSError:  # a text longer than names of files may be
+        is_file, is_dir = False, False
+    if source != "-" and not is_file:
         is_name = "/" in source or path.suffix in _LINES or _TABLES.intersection(path.suffixes)
-        if path.is_dir() or (is_name and not any(map(str.isspace, source))):
+        if is_dir or (is_name and not any(map(str.isspace, source))):
             raise InputError(
                 f"{source}: expected a file of texts, found none. To classify the name itself, "
                 "hand it over on standard input, with - in its place."

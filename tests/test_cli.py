@@ -342,3 +342,10 @@ def test_unknown_flag_exits_with_2(run):
     code, _, errors = run("train", "r8", "--output-dir", "m", "--lerning-rate", 1)
     assert code == 2
     assert "'--lerning-rate'. Did you mean '--learning-rate'?" in errors
+
+
+@pytest.mark.parametrize("command", ["predict", "explain", "trace"])
+def test_text_longer_than_names_of_files_may_be_is_read(run, trained_folder, command):
+    code, output, errors = run(command, trained_folder, "wheat and corn " * 300)
+    assert code == 0, errors
+    assert output
