@@ -5,13 +5,35 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .evaluation import Evaluation
     from .prediction import Prediction
     from .training import TrainingRun
+
+
+def show(made: Any, *, as_json: bool, html: Path | None = None, png: Path | None = None) -> None:
+    """Writes the files that are asked for, and prints what was made if there are none.
+
+    Args:
+        made: What has `to_terminal`, `to_json`, and what writes the files that are asked for.
+        as_json: Print JSON, also beside files.
+        html: File for a page.
+        png: File for a picture.
+    """
+    if html is not None:
+        made.to_html(html)
+    if png is not None:
+        made.to_png(png)
+    if as_json:
+        typer.echo(made.to_json(), nl=False)
+    elif html is None and png is None:
+        typer.echo(made.to_terminal())
 
 
 def to_json_line(text: str, prediction: Prediction) -> str:
@@ -35,7 +57,14 @@ def print_run(console: Console, run: TrainingRun) -> None:
         highlight=False,
     )
     task = record["data"]["problem_type"].replace("_", " ")
-    console.print(f"Task: {task}, {len(record['data']['labels'])} labels.", highlight=False)
+    num_labels = len(record["data"]["labels"])
+    labels = "1 label" if num_labels == 1 else f"{num_labels} labels"
+    console.print(f"Task: {task}, {labels}.", highlight=False)
+    if record["best_epoch"] is not None:
+        console.print(
+            f"Kept: epoch {record['best_epoch']:g}, the best on the validation texts.",
+            highlight=False,
+        )
     if record["best_epoch"] is not None and record["best_epoch"] == len(record["epochs"]):
         console.print("It was still improving at the end: try more --num-train-epochs.")
     for split, scores in record["metrics"].items():

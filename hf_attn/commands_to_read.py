@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .command_options import AsJson, BatchSize, ModelName, Source, TextColumn, TextPair
+from .command_output import show
 from .errors import InputError
 
 if TYPE_CHECKING:
@@ -63,14 +64,7 @@ def explain(
             attentions=attention,
             batch_size=batch_size,
         )
-        if html is not None:
-            explanations.to_html(html)
-        if png is not None:
-            explanations.to_png(png)
-        if as_json:
-            typer.echo(explanations.to_json(), nl=False)
-        elif html is None and png is None:
-            typer.echo(explanations.to_terminal())
+        show(explanations, as_json=as_json, html=html, png=png)
 
 
 def trace(
@@ -106,19 +100,12 @@ def trace(
         raise InputError("expected no text beside --training, got one. Leave out one of the two.")
     if png is not None and not training:
         raise InputError("expected --png beside --training. For a text there is --html.")
-    made: Any = (
+    made = (
         _training_of(model)
         if training
         else _trace_of(model, source, text_pair, prediction=prediction, compare=compare)
     )
-    if html is not None:
-        made.to_html(html)
-    if png is not None:
-        made.to_png(png)
-    if as_json:
-        typer.echo(made.to_json(), nl=False)
-    elif html is None and png is None:
-        typer.echo(made.to_terminal())
+    show(made, as_json=as_json, html=html, png=png)
 
 
 def _training_of(model: str) -> TrainingTrace:
