@@ -27,11 +27,11 @@ from .hub_files import (
     base_of_adapter,
     check_place,
     contents_to_push,
+    files_to_push,
     outdated_files,
     refuse_secrets,
     wants_card,
 )
-from .hub_files import files_to_push as files_to_push
 from .hub_repository import ATTEMPTS, Head, Landed, Repository
 
 _MESSAGE = "Upload a text classifier of hf_attn"
@@ -132,8 +132,10 @@ def contents_of_push(
     """Gives what [`push_folder`] would publish, with the same arguments; uses no network.
 
     Raises:
-        InputError: If the folder holds no whole model, or a file that would be sent a token.
+        InputError: If the repository's name is none, or the folder holds no whole model, or a file
+            that would be sent a token.
     """
+    _check_name(repo_id)
     folder = Path(folder)
     files_to_push(folder)  # says what is missing, better than the card's reading of it
     if card is None and wants_card(folder):
@@ -303,7 +305,7 @@ def _said_in_words(
         raise InputError(said.replace(repository.token, "<token>")) from error
 
 
-def _check_target(repo_id: str, revision: str | None, create_pr: bool) -> None:
+def _check_name(repo_id: str) -> None:
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
@@ -313,6 +315,10 @@ def _check_target(repo_id: str, revision: str | None, create_pr: bool) -> None:
             f"expected a repository as user/name, got {repo_id!r}. Put your user name or your "
             f"organization before it: user/{repo_id}."
         )
+
+
+def _check_target(repo_id: str, revision: str | None, create_pr: bool) -> None:
+    _check_name(repo_id)
     if create_pr and revision not in (None, constants.DEFAULT_REVISION):
         raise InputError(
             f"expected --create-pr without --revision, got --revision {revision}: a pull request "

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from hf_attn import InputError
 from hf_attn.cli import app
-from hf_attn.hub import contents_of_push, files_to_push
+from hf_attn.hub import contents_of_push
 from hf_attn.hub_errors import in_short, what_to_do
-from hf_attn.hub_files import contents_to_push, outdated_files, refuse_secrets
+from hf_attn.hub_files import contents_to_push, files_to_push, outdated_files, refuse_secrets
 from hf_attn.loading import load_classifier
 
 FILES = [
@@ -276,3 +276,9 @@ def test_dry_run_lists_files_and_card_without_any_network(folder, monkeypatch):
     assert lines[len(FILES) + 1] == "Nothing was sent."
     assert lines[-1] == "# A page of ours"
     assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["bad name!!", "alone"])
+def test_dry_run_refuses_a_name_that_no_repository_has(folder, name):
+    with pytest.raises(InputError, match="expected a repository as user/name"):
+        contents_of_push(folder, name)
