@@ -23,8 +23,6 @@ from .stages import MOST_TOKENS_KEPT, Trace, not_seen, to_lists
 from .trace import read_text, to_array, token_names
 from .trace_wording import trace_notes
 
-Array = NDArray[Any]
-
 
 @dataclass(frozen=True, eq=False)
 class Attending:
@@ -43,12 +41,12 @@ class Attending:
     """
 
     factor: float
-    scores: Array
-    weights: Array
-    entropy: Array
+    scores: NDArray[Any]
+    weights: NDArray[Any]
+    entropy: NDArray[Any]
     score_gradient_norm: float
     weight_gradient_norm: float
-    probabilities: Array
+    probabilities: NDArray[Any]
 
     @property
     def score_spread(self) -> float:

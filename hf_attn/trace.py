@@ -18,7 +18,6 @@ from .prediction import evaluating
 from .stages import MOST_TOKENS_KEPT, PipelineTrace, PredictionTrace
 from .trace_steps import pipeline_stages, prediction_layers
 
-Array = NDArray[Any]
 DEFAULT_TEXT = "The cat sat on the mat"
 
 
@@ -123,7 +122,7 @@ def token_names(encoding: Encoding, explanation: Explanation, unknown_id: int | 
     return names
 
 
-def _run(model: HfAttnForSequenceClassification, encoding: Encoding) -> dict[str, Array]:
+def _run(model: HfAttnForSequenceClassification, encoding: Encoding) -> dict[str, NDArray[Any]]:
     """Gives what the model computes of one text, of the tokens that are kept."""
     exact = torch.autocast(model.device.type, enabled=False)
     with evaluating(model), exact, torch.inference_mode():
@@ -156,7 +155,7 @@ def _run(model: HfAttnForSequenceClassification, encoding: Encoding) -> dict[str
     return {name: to_array(tensor) for name, tensor in arrays.items()}
 
 
-def to_array(tensor: torch.Tensor) -> Array:
+def to_array(tensor: torch.Tensor) -> NDArray[Any]:
     """Gives a copy, which keeps nothing alive of what the tensor is a part of."""
     if tensor.dtype in (torch.bfloat16, torch.float16):
         tensor = tensor.float()

@@ -13,7 +13,6 @@ from .explanation import Explanation
 from .stages import not_seen
 from .wording import signed
 
-Array = NDArray[Any]
 Kind = Literal["signed", "share", "rest", "percent", "number", "text"]
 
 NOT_SEEN = "·"
@@ -32,7 +31,7 @@ class Column(NamedTuple):
     """
 
     name: str
-    values: Sequence[Any] | Array
+    values: Sequence[Any] | NDArray[Any]
     kind: Kind
     scale: float = 1.0
 
@@ -178,6 +177,6 @@ def kind_of(name: str, values: Any) -> tuple[Kind, float]:
     return "signed", scale_of(values)
 
 
-def scale_of(values: Array) -> float:
+def scale_of(values: NDArray[Any]) -> float:
     """Gives the largest size among the numbers that are one."""
     return float(abs(values[~not_seen(values)]).max(initial=0.0)) or 1.0

@@ -15,14 +15,12 @@ from .stages import MOST_TOKENS_KEPT, Axis, PipelineTrace, Stage
 from .trace_sizes import sizes_of
 from .trace_wording import Wording, layer_wordings, stage_wordings, word_names
 
-Array = NDArray[Any]
-
 
 def pipeline_stages(
     model: HfAttnForSequenceClassification,
     explanation: Explanation,
     encoding: Encoding,
-    arrays: dict[str, Array],
+    arrays: dict[str, NDArray[Any]],
     names: list[str],
 ) -> tuple[Stage, ...]:
     """Gives the seven stages from the arrays of one run."""
@@ -76,7 +74,7 @@ def prediction_layers(
     return _numbered(layer_wordings(sizes_of(model, one)), held, axes)
 
 
-def _predicted(explanation: Explanation, logits: Array) -> dict[str, Array]:
+def _predicted(explanation: Explanation, logits: NDArray[Any]) -> dict[str, NDArray[Any]]:
     """Gives the probabilities, or the values of a regression, which has none."""
     if explanation.problem_type == REGRESSION:
         return {"logits": logits}

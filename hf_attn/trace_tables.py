@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .explanation import Explanation
 from .problem_types import REGRESSION
 from .scaling import ScalingComparison
 from .scaling_tables import comparison_view
 from .stages import PipelineTrace, PredictionTrace, Stage, Trace
-from .trace_parts import Array, Column, Grid, Section, TraceView, kind_of, scale_of
+from .trace_parts import Column, Grid, Section, TraceView, kind_of, scale_of
 from .trace_wording import word_names
 from .wording import prediction_line
 
@@ -101,7 +102,7 @@ def _grids(stage: Stage, one: Explanation, totals: dict[str, int], most_rows: in
 
 def _matrix(
     name: str,
-    values: Array,
+    values: NDArray[Any],
     rows: Sequence[str],
     columns: Sequence[str],
     axes: Sequence[Any],

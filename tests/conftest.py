@@ -31,6 +31,29 @@ def hub(tmp_path_factory):
         yield server
 
 
+@pytest.fixture(scope="module")
+def pushers(hub, tmp_path_factory):
+    """A process that pushes and pulls with Xet, and one without."""
+    from pusher import Pusher
+
+    variables = {"xet": {}, "lfs": {"HF_HUB_DISABLE_XET": "1"}}
+    started = {
+        name: Pusher(hub, tmp_path_factory.mktemp(name), **more) for name, more in variables.items()
+    }
+    yield started
+    for pusher in started.values():
+        pusher.close()
+
+
+@pytest.fixture(params=["xet", "lfs"])
+def pusher(request, pushers, hub):
+    """Each of the two in turn, on a Hub without faults and with an empty log."""
+    hub.faults.clear()
+    hub.log.clear()
+    yield pushers[request.param]
+    hub.faults.clear()
+
+
 @pytest.fixture(scope="session")
 def trained_folder(tmp_path_factory):
     """A folder with a small classifier of two topics; tests that change it copy it first."""

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 from hub_clients import commits, held
-from pusher import Pusher, copy_model
+from pusher import copy_model
 
 from hf_attn.card_page import CARD_MARK
 
@@ -27,36 +27,16 @@ STEPS = {
 
 
 @pytest.fixture(scope="module")
-def pullers(hub, tmp_path_factory):
-    """A process with Xet and one without."""
-    variables = {"xet": {}, "lfs": {"HF_HUB_DISABLE_XET": "1"}}
-    started = {
-        name: Pusher(hub, tmp_path_factory.mktemp(name), **more) for name, more in variables.items()
-    }
-    yield started
-    for puller in started.values():
-        puller.close()
-
-
-@pytest.fixture(scope="module")
-def repo_id(pullers, trained_folder, tmp_path_factory):
+def repo_id(pushers, trained_folder, tmp_path_factory):
     folder = copy_model(trained_folder, tmp_path_factory.mktemp("pulled") / "model", "pulled")
-    assert "error" not in pullers["xet"].push(folder, "alice/pulled")
+    assert "error" not in pushers["xet"].push(folder, "alice/pulled")
     return "alice/pulled"
 
 
-@pytest.fixture(params=["xet", "lfs"])
-def puller(request, pullers, hub):
-    hub.faults.clear()
-    hub.log.clear()
-    yield pullers[request.param]
-    hub.faults.clear()
-
-
 @pytest.fixture
-def pull(puller, repo_id, tmp_path):
+def pull(pusher, repo_id, tmp_path):
     """Pulls into `tmp_path / "model"` through a cache that is cold at first."""
-    return lambda **options: puller.pull(
+    return lambda **options: pusher.pull(
         tmp_path / "model", **{"repo_id": repo_id, "cache": tmp_path / "cache", **options}
     )
 
@@ -77,10 +57,10 @@ def assert_pulled(hub, repo_id, folder, answer):
     assert answer["files"] == sorted(contents(folder))
 
 
-def test_weights_come_by_the_way_that_is_tested(hub, puller, pull, pullers):
+def test_weights_come_by_the_way_that_is_tested(hub, pusher, pull, pushers):
     assert "error" not in pull()
     by_xet = [request for request in hub.log if request["path"].startswith("/xorb/")]
-    assert bool(by_xet) == (puller is pullers["xet"])
+    assert bool(by_xet) == (pusher is pushers["xet"])
 
 
 # What a folder held before
@@ -101,7 +81,7 @@ OF_AN_OLDER_MODEL = [
 ]
 
 
-def test_model_of_another_layout_leaves_nothing_to_mix_up(hub, puller, pull, repo_id, tmp_path):
+def test_model_of_another_layout_leaves_nothing_to_mix_up(hub, pusher, pull, repo_id, tmp_path):
     folder = tmp_path / "model"
     (folder / "checkpoint-5").mkdir(parents=True)
     for name in [*OTHERS, *OF_AN_OLDER_MODEL, "run.json", "checkpoint-5/model.safetensors"]:
@@ -112,11 +92,11 @@ def test_model_of_another_layout_leaves_nothing_to_mix_up(hub, puller, pull, rep
     assert (folder / "checkpoint-5" / "model.safetensors").exists()
     own = dict.fromkeys(OTHERS, b"{}")
     assert contents(folder) == on_the_hub(hub, repo_id) | own
-    assert f"{folder}: removed as parts of an older model: adapter_config" in puller.log.read_text()
+    assert f"{folder}: removed as parts of an older model: adapter_config" in pusher.log.read_text()
 
 
 def test_records_code_and_card_that_the_pulled_model_lacks_are_removed(
-    hub, puller, trained_folder, tmp_path
+    hub, pusher, trained_folder, tmp_path
 ):
     bare = copy_model(trained_folder, tmp_path / "bare", "bare")
     settings = json.loads((bare / "tokenizer_config.json").read_text())
@@ -125,7 +105,7 @@ def test_records_code_and_card_that_the_pulled_model_lacks_are_removed(
     for name in ("run.json", "token_counts.json"):
         (bare / name).unlink()
     repo_id = f"alice/bare-{tmp_path.name}"
-    assert "error" not in puller.push(bare, repo_id)
+    assert "error" not in pusher.push(bare, repo_id)
     repo = hub.repos["model", repo_id]
     head = repo["refs"]["refs/heads/main"]
     files = {**repo["commits"][head]["files"]}
@@ -134,7 +114,7 @@ def test_records_code_and_card_that_the_pulled_model_lacks_are_removed(
     for page, is_kept in ((f"# A card\n{CARD_MARK}\n", False), ("# A page of mine\n", True)):
         folder = shutil.copytree(trained_folder, tmp_path / f"kept-{is_kept}")
         (folder / "README.md").write_text(page)
-        assert "error" not in puller.pull(folder, repo_id, cache=tmp_path / "cache")
+        assert "error" not in pusher.pull(folder, repo_id, cache=tmp_path / "cache")
         kept = {"README.md": page.encode()} if is_kept else {}
         assert contents(folder) == on_the_hub(hub, repo_id) | kept
 
@@ -146,18 +126,18 @@ def test_model_of_another_type_is_not_replaced(pull, repo_id, tmp_path):
     assert contents(tmp_path / "model") == {"config.json": b'{"model_type": "bert"}'}
 
 
-def test_adapter_is_not_put_beside_a_whole_model(puller, trained_folder, tmp_path):
+def test_adapter_is_not_put_beside_a_whole_model(pusher, trained_folder, tmp_path):
     adapter = shutil.copytree(trained_folder, tmp_path / "adapter")
     (adapter / "model.safetensors").rename(adapter / "adapter_model.safetensors")
     (adapter / "adapter_config.json").write_text('{"base_model_name_or_path": "alice/pulled"}')
     (adapter / "README.md").write_text("---\nlicense: mit\n---\n")
     repo_id = f"alice/adapter-{tmp_path.name}"
-    assert "error" not in puller.push(adapter, repo_id, card=None)
+    assert "error" not in pusher.push(adapter, repo_id, card=None)
     folder = shutil.copytree(trained_folder, tmp_path / "whole")
-    answer = puller.pull(folder, repo_id, cache=tmp_path / "cache")
+    answer = pusher.pull(folder, repo_id, cache=tmp_path / "cache")
     assert "expected a place for an adapter, got one that holds a whole model" in answer["error"]
     assert contents(folder).keys() == contents(trained_folder).keys()
-    answer = puller.pull(tmp_path / "new", repo_id, cache=tmp_path / "cache")
+    answer = pusher.pull(tmp_path / "new", repo_id, cache=tmp_path / "cache")
     assert set(answer["files"]) == set(contents(adapter)) - {
         "config.json",
         "configuration_hf_attn.py",
@@ -166,15 +146,15 @@ def test_adapter_is_not_put_beside_a_whole_model(puller, trained_folder, tmp_pat
 
 
 def test_commit_made_meanwhile_is_not_mixed_in(
-    hub, pull, puller, trained_folder, tmp_path, request
+    hub, pull, pusher, trained_folder, tmp_path, request
 ):
     repo_id = f"alice/moving-{tmp_path.name}"
     folders = [copy_model(trained_folder, tmp_path / name, name) for name in ("one", "two")]
     for folder in folders:
         (folder / "run.json").write_text(json.dumps({"name": folder.name}))
-    puller.push(folders[0], repo_id)
+    pusher.push(folders[0], repo_id)
     first = on_the_hub(hub, repo_id)
-    puller.push(folders[1], repo_id)
+    pusher.push(folders[1], repo_id)
     repo = hub.repos["model", repo_id]
     second = repo["refs"]["refs/heads/main"]
     repo["refs"]["refs/heads/main"] = repo["commits"][second]["parent"]
@@ -228,9 +208,9 @@ SLOW = pytest.param("xet", "weights", marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize(
-    ("puller", "step"),
+    ("pusher", "step"),
     [*(("lfs", step) for step in STEPS), *(("xet", step) for step in [*STEPS][:-1]), SLOW],
-    indirect=["puller"],
+    indirect=["pusher"],
 )
 @pytest.mark.parametrize("status", [503, 500])
 def test_fault_that_stays_is_an_error_and_writes_nothing(
@@ -290,7 +270,7 @@ def test_full_disk_of_the_folder_leaves_what_it_held(hub, pull, repo_id, tmp_pat
     assert_pulled(hub, repo_id, tmp_path / "model", pull())
 
 
-def test_interrupted_pull_writes_nothing_and_goes_on(hub, puller, repo_id, tmp_path):
+def test_interrupted_pull_writes_nothing_and_goes_on(hub, pusher, repo_id, tmp_path):
     hub.fault(STEPS["weights"], "slow", delay=0.1, bps=50_000)
     process = subprocess.Popen(
         [
@@ -301,7 +281,7 @@ def test_interrupted_pull_writes_nothing_and_goes_on(hub, puller, repo_id, tmp_p
             repo_id,
             tmp_path / "model",
         ],
-        env={**puller.environment, "HF_HOME": str(tmp_path / "home")},
+        env={**pusher.environment, "HF_HOME": str(tmp_path / "home")},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -316,7 +296,7 @@ def test_interrupted_pull_writes_nothing_and_goes_on(hub, puller, repo_id, tmp_p
     assert contents(tmp_path / "model") == {}
     hub.faults.clear()
     hub.log.clear()
-    answer = puller.pull(tmp_path / "model", repo_id, cache=tmp_path / "home" / "hub")
+    answer = pusher.pull(tmp_path / "model", repo_id, cache=tmp_path / "home" / "hub")
     assert_pulled(hub, repo_id, tmp_path / "model", answer)
     again = [request["path"] for request in hub.log if request["method"] == "GET"]
     assert not [path for path in again if path.endswith("config.json")]
@@ -325,15 +305,15 @@ def test_interrupted_pull_writes_nothing_and_goes_on(hub, puller, repo_id, tmp_p
 # What nobody may see
 
 
-def test_signed_addresses_are_in_no_message_and_no_warning(hub, puller, pull):
-    log_before = len(puller.log.read_text())
+def test_signed_addresses_are_in_no_message_and_no_warning(hub, pusher, pull):
+    log_before = len(pusher.log.read_text())
     hub.fault(STEPS["weights"], "truncate", after_bytes=100)
     hub.fault(STEPS["weights"], "status", times=-1, status=404)
     answer = pull()
     assert all(fault["hits"] for fault in hub.faults)
     assert any("sig=" in request["path"] for request in hub.log)
     assert "404" in answer["error"]
-    written = answer["error"] + puller.log.read_text()[log_before:]
+    written = answer["error"] + pusher.log.read_text()[log_before:]
     assert re.search("/(s3|xorb)/[0-9a-f]{64}", written)
     assert "sig=" not in written
 
@@ -343,15 +323,15 @@ def test_signed_addresses_are_in_no_message_and_no_warning(hub, puller, pull):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
-def test_random_faults_lose_and_mix_no_file(hub, pullers, trained_folder, tmp_path, seed):
+def test_random_faults_lose_and_mix_no_file(hub, pushers, trained_folder, tmp_path, seed):
     draw = np.random.default_rng(seed)
-    puller = pullers[["xet", "lfs"][seed % 2]]
+    pusher = pushers[["xet", "lfs"][seed % 2]]
     repo_id, folder, states = f"alice/random-pull-{seed}", tmp_path / "copy", [{}]
     for version in range(3):
         model = copy_model(trained_folder, tmp_path / str(version), f"{seed} {version} pull")
         (model / "run.json").write_text(json.dumps({"version": version}))
         hub.faults.clear()
-        assert "error" not in puller.push(model, repo_id)
+        assert "error" not in pusher.push(model, repo_id)
         states.append(on_the_hub(hub, repo_id))
         for _ in range(draw.integers(1, 6)):
             hub.fault(
@@ -364,12 +344,12 @@ def test_random_faults_lose_and_mix_no_file(hub, pullers, trained_folder, tmp_pa
                 delay=0.1,
             )
         for _ in range(8):
-            answer = puller.pull(folder, repo_id, cache=tmp_path / "cache")
+            answer = pusher.pull(folder, repo_id, cache=tmp_path / "cache")
             assert contents(folder) in states[-2:], "mixed files"
             if "error" not in answer:
                 break
         assert "error" not in answer, "lost"
         # Where the Hub cannot be reached the older commit of the cache is taken, whole.
         hub.faults.clear()
-        assert "error" not in puller.pull(folder, repo_id, cache=tmp_path / "cache")
+        assert "error" not in pusher.pull(folder, repo_id, cache=tmp_path / "cache")
         assert contents(folder) == states[-1]

@@ -8,8 +8,10 @@ import sys
 import threading
 import time
 
+import hub_clients
 import numpy as np
 import pytest
+from hub_clients import held
 from pusher import PAGE, Pusher, copy_model, page
 
 from hf_attn.hub_files import contents_to_push
@@ -25,26 +27,6 @@ STEPS = {
 }
 
 
-@pytest.fixture(scope="module")
-def pushers(hub, tmp_path_factory):
-    """A process with Xet and one without."""
-    variables = {"xet": {}, "lfs": {"HF_HUB_DISABLE_XET": "1"}}
-    started = {
-        name: Pusher(hub, tmp_path_factory.mktemp(name), **more) for name, more in variables.items()
-    }
-    yield started
-    for pusher in started.values():
-        pusher.close()
-
-
-@pytest.fixture(params=["xet", "lfs"])
-def pusher(request, pushers, hub):
-    hub.faults.clear()
-    hub.log.clear()
-    yield pushers[request.param]
-    hub.faults.clear()
-
-
 @pytest.fixture
 def repo_id(request):
     return "alice/" + re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:90]
@@ -57,20 +39,10 @@ def folder(trained_folder, tmp_path, request):
 
 
 def commits(hub, repo_id, ref="refs/heads/main"):
-    """The commits of a branch after the one that made it, the newest first."""
-    repo = hub.repos.get(("model", repo_id))
-    found, oid = [], repo and repo["refs"].get(ref)
-    while oid:
-        found.append(repo["commits"][oid])
-        oid = found[-1]["parent"]
-    return found[:-1]
-
-
-def held(hub, commit):
-    """Path to content of all files of a commit."""
-    files = {path: hub.file(entry).read_bytes() for path, entry in commit["files"].items()}
-    del files[".gitattributes"]
-    return files
+    """The commits of a branch, the newest first; none of a repository that does not exist."""
+    if ref not in hub.repos.get(("model", repo_id), {"refs": ()})["refs"]:
+        return []
+    return list(hub_clients.commits(hub, repo_id, ref).values())[::-1]
 
 
 def local(folder, card=PAGE):

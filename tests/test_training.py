@@ -9,8 +9,14 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
-from trained import SHORT, TINY, WORDS, keyword_data
+from trained import (
+    SHORT,
+    TINY,
+    WORDS,
+    assert_same_weights,
+    keyword_data,
+    saved_weights,
+)
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -24,17 +30,6 @@ from hf_attn.arguments import HfAttnTrainingArguments
 from hf_attn.batching import TokenizedTexts
 from hf_attn.mean_feature import mean_token_feature
 from hf_attn.training import _epochs_for
-
-
-def weights(folder):
-    return load_file(folder / "model.safetensors")
-
-
-def assert_same_weights(first, second):
-    first, second = weights(first), weights(second)
-    assert first.keys() == second.keys()
-    for name, tensor in first.items():
-        assert torch.equal(tensor, second[name]), name
 
 
 def test_train_learns_keywords_and_saves_what_auto_classes_load(tmp_path):
@@ -76,7 +71,7 @@ def test_train_twice_gives_the_same_bits(tmp_path):
 def test_train_with_another_seed_gives_other_weights(tmp_path):
     for seed in (0, 1):
         train(keyword_data(), tmp_path / str(seed), **TINY, seed=seed)
-    first, second = weights(tmp_path / "0"), weights(tmp_path / "1")
+    first, second = saved_weights(tmp_path / "0"), saved_weights(tmp_path / "1")
     assert any(not torch.equal(first[name], second[name]) for name in first)
 
 
@@ -209,7 +204,7 @@ def test_lora_trains_attention_and_head_and_saves_a_plain_model(tmp_path):
     first = train(keyword_data(), tmp_path / "a", **TINY)
     run = train(keyword_data(), tmp_path / "b", **SHORT, model=str(tmp_path / "a"), lora_rank=2)
     assert type(run.model) is HfAttnForSequenceClassification
-    before, after = first.model.state_dict(), weights(tmp_path / "b")
+    before, after = first.model.state_dict(), saved_weights(tmp_path / "b")
     assert before.keys() == after.keys()
     changed = {name for name in before if not torch.equal(before[name].cpu(), after[name])}
     assert "model.attention.q_proj.weight" in changed

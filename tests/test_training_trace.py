@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 import torch
 from models import VARIANTS, small_classifier, variant_name
-from safetensors.torch import load_file
 from torch.utils.data import IterableDataset
-from trained import TINY, keyword_data, keyword_texts
+from trained import TINY, assert_same_weights, keyword_data, keyword_texts
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
@@ -62,17 +61,6 @@ def by_numpy(model, texts):
         pooled = outputs.pool_weights[0].cpu().double().numpy() @ weights
         shares.append(pooled.max())
     return np.mean(entropies), np.mean(shares)
-
-
-def saved(folder):
-    return load_file(folder / "model.safetensors")
-
-
-def assert_same_weights(first, second):
-    first, second = saved(first), saved(second)
-    assert first.keys() == second.keys()
-    for name, tensor in first.items():
-        assert torch.equal(tensor, second[name]), name
 
 
 def valid_json(path):

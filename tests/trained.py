@@ -3,6 +3,8 @@
 import random
 
 import datasets
+import torch
+from safetensors.torch import load_file
 
 WORDS = {"oil": ["crude", "barrel", "opec"], "farm": ["wheat", "corn", "harvest"]}
 SHORT = {"num_train_epochs": 3, "learning_rate": 1e-2}
@@ -29,3 +31,15 @@ def keyword_data():
         validation=datasets.Dataset.from_dict(keyword_texts(40, seed=1)),
         test=datasets.Dataset.from_dict(keyword_texts(40, seed=2)),
     )
+
+
+def saved_weights(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def assert_same_weights(first, second):
+    """The models in two folders have the same weights, to the bit."""
+    first, second = saved_weights(first), saved_weights(second)
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
