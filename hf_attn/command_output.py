@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from .evaluation import Evaluation
     from .prediction import Prediction
-    from .training import TrainingRun
+    from .training_run import TrainingRun
 
 
 def show(made: Any, *, as_json: bool, html: Path | None = None, png: Path | None = None) -> None:

@@ -28,7 +28,8 @@ def train(context: typer.Context) -> None:
 
     from .arguments import settings_from_flags
     from .progress import write_line
-    from .training import PushError, run_training
+    from .training import run_training
+    from .training_run import PushError
 
     try:
         run = run_training(settings_from_flags(context.args, "hf-attn train"), tell=write_line)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,33 +48,14 @@ from .saving import check_output_folder, make_output_folder, staged, writing_to
 from .starting_point import add_lora, build_starting_point
 from .token_counts import count_tokens
 from .trainer import HfAttnTrainer, prepare_repository
-from .training_trace import TrainingTrace, drop_training_trace
+from .training_run import PushError, TrainingRun, push_run
+from .training_trace import drop_training_trace
 from .training_trace_callback import TrainingTraceCallback
 
 # The default length of a run: passes over a large data set, steps on a small one.
 _LEAST_EPOCHS = 4
 _MOST_EPOCHS = 100
 _LEAST_STEPS = 600
-
-
-@dataclass(frozen=True)
-class TrainingRun:
-    """A trained classifier, and the record of how it came about.
-
-    Attributes:
-        model: The classifier, in evaluation mode.
-        tokenizer: Its tokenizer.
-        record: What `run.json` holds.
-        output_dir: The folder that all of it is saved in.
-        trace: How the training went, epoch by epoch; None if it was not traced, and in all
-            processes but the first.
-    """
-
-    model: HfAttnForSequenceClassification
-    tokenizer: PreTrainedTokenizerBase
-    record: dict[str, Any]
-    output_dir: Path
-    trace: TrainingTrace | None = None
 
 
 @dataclass
@@ -108,18 +88,6 @@ class _RunSoFar:
         )
         trace = None if self.tracing is None else self.tracing.trace_of(state)
         return RunFiles(record, self.token_counts, trace)
-
-
-class PushError(InputError):
-    """A trained model is saved, but not all that was to be pushed is on the Hub.
-
-    Attributes:
-        run: What was trained.
-    """
-
-    def __init__(self, message: str, run: TrainingRun) -> None:
-        super().__init__(message)
-        self.run = run
 
 
 def train(
@@ -230,7 +198,7 @@ def _finish(
         _save(run, files, overwrite=run_so_far.settings[2].overwrite)
     trainer.accelerator.wait_for_everyone()  # but not for the pushes, which may take long
     if arguments.push_to_hub and trainer.is_world_process_zero():
-        _push(trainer, run)
+        push_run(trainer, run)
     return run
 
 
@@ -244,32 +212,6 @@ def _save(run: TrainingRun, files: RunFiles, *, overwrite: bool) -> None:
         card = make_card(run.model, run.tokenizer, files, run.output_dir.resolve().name)
         with writing_to(run.output_dir), staged(run.output_dir) as folder:
             (folder / CARD_FILE).write_text(card, encoding="utf-8")
-
-
-def _push(trainer: HfAttnTrainer, run: TrainingRun) -> None:
-    """Pushes the trained model, and says of all that could not be pushed how to do it."""
-    branch = trainer.args.hub_revision
-    to_branch = [] if branch is None else ["--revision", branch]
-    try:
-        trainer.push_output_folder()
-    except Exception as error:  # whatever it is, the model is there and the way to push it
-        command = ["hf-attn", "push", str(run.output_dir), str(trainer.hub_model_id), *to_branch]
-        raise PushError(
-            f"The model is trained and saved in {run.output_dir}, but it is not on the Hub: "
-            f"{error} To try again: {shlex.join(command)}",
-            run,
-        ) from error
-    failed = trainer.failed_pushes()
-    if failed:
-        titles = ", ".join(push.title for push in failed)
-        again = [push.folder for push in failed if push.folder.is_dir()]
-        command = ["hf-attn", "push", *map(str, again[:1]), str(trainer.hub_model_id)]
-        raise PushError(
-            f"The trained model is in {run.output_dir} and on the Hub, but of the saves before it "
-            f"are not: {titles}. The first error: {failed[0].error}"
-            + (f" To push one: {shlex.join(command)} --revision NAME" if again else ""),
-            run,
-        )
 
 
 def _build_trainer(

@@ -28,7 +28,8 @@ class EpochTrace:
     Attributes:
         epoch: Passes over the training texts so far: 1.0, 2.0; a last one may be broken off.
         step: Optimizer steps so far.
-        loss: Mean training loss of the batches of this epoch.
+        loss: Mean of the training losses that were logged in this epoch; logged once an epoch, as
+            by default, that is the mean over its batches.
         validation_loss: Mean loss on the validation texts.
         score: The trace's `metric` on the validation texts.
         attention_entropy: Mean entropy of the attention weights with which a token reads the

@@ -206,7 +206,8 @@ def test_save_that_cannot_be_copied_for_its_push_does_not_end_the_training(hub, 
         import errno, sys
         from trained import TINY, keyword_data
         import hf_attn.trainer
-        from hf_attn.training import PushError, train
+        from hf_attn import train
+        from hf_attn.training_run import PushError
 
         write, calls = hf_attn.trainer.write_model, []
 
