@@ -165,6 +165,24 @@ class HfAttnTrainer(Trainer):
         """Waits for all pushes and gives those that failed."""
         return self._pushes.failed()
 
+    def tell_of_pushes(self, *, wait: bool) -> None:
+        """Logs which pushes failed and which have not ended.
+
+        Args:
+            wait: Whether to wait for all first.
+        """
+        for failed in self._pushes.failed(wait=wait):
+            logger.error(
+                "%s: %r is not on the Hub: %s To push it: hf-attn push %s %s",
+                self.hub_model_id, failed.title, failed.error, failed.folder, self.hub_model_id,
+            )  # fmt: skip
+        unfinished = self._pushes.unfinished()
+        if unfinished:
+            logger.error(
+                "%s: not sent yet, and perhaps not on the Hub: %s.",
+                self.hub_model_id, ", ".join(unfinished),
+            )  # fmt: skip
+
     def create_model_card(self, *_card: Any, **_more: Any) -> None:
         """Writes the card that is made from the record of the run, but over no other page."""
         if self.is_world_process_zero() and not keeps_page(self._output_folder):
@@ -196,24 +214,6 @@ class HfAttnTrainer(Trainer):
 
     def _finish_current_push(self) -> None:
         """Does nothing: [`train`] and [`failed_pushes`] wait for the pushes."""
-
-    def tell_of_pushes(self, *, wait: bool) -> None:
-        """Logs which pushes failed and which have not ended.
-
-        Args:
-            wait: Whether to wait for all first.
-        """
-        for failed in self._pushes.failed(wait=wait):
-            logger.error(
-                "%s: %r is not on the Hub: %s To push it: hf-attn push %s %s",
-                self.hub_model_id, failed.title, failed.error, failed.folder, self.hub_model_id,
-            )  # fmt: skip
-        unfinished = self._pushes.unfinished()
-        if unfinished:
-            logger.error(
-                "%s: not sent yet, and perhaps not on the Hub: %s.",
-                self.hub_model_id, ", ".join(unfinished),
-            )  # fmt: skip
 
     def _write_save(self, folder: Path, revision: str | None) -> str:
         """Writes the classifier as it is now into a folder, and gives its card."""
