@@ -11,13 +11,18 @@ from .registration import register
 
 if TYPE_CHECKING:
     from .configuration_hf_attn import HfAttnConfig as HfAttnConfig
+    from .configuration_hf_attn import HfAttnFoldedConfig as HfAttnFoldedConfig
     from .data import load_text_dataset as load_text_dataset
     from .errors import InputError as InputError
     from .explainer import explain as explain
     from .explanation import Explanation as Explanation
     from .explanation import Explanations as Explanations
+    from .folding import fold as fold
     from .lexicon import Lexicon as Lexicon
     from .lexicon_reader import read_lexicon as read_lexicon
+    from .modeling_hf_attn import (
+        HfAttnFoldedForSequenceClassification as HfAttnFoldedForSequenceClassification,
+    )
     from .modeling_hf_attn import (
         HfAttnForSequenceClassification as HfAttnForSequenceClassification,
     )
@@ -42,6 +47,8 @@ _MODULE_OF = {
     "Explanation": "explanation",
     "Explanations": "explanation",
     "HfAttnConfig": "configuration_hf_attn",
+    "HfAttnFoldedConfig": "configuration_hf_attn",
+    "HfAttnFoldedForSequenceClassification": "modeling_hf_attn",
     "HfAttnForSequenceClassification": "modeling_hf_attn",
     "HfAttnModel": "modeling_hf_attn",
     "HfAttnTokenizer": "tokenization_hf_attn",
@@ -55,6 +62,7 @@ _MODULE_OF = {
     "TrainingTraceCallback": "training_trace_callback",
     "compare_scaling": "scaling",
     "explain": "explainer",
+    "fold": "folding",
     "load_text_dataset": "data",
     "read_lexicon": "lexicon_reader",
     "read_token_counts": "token_counts",

@@ -1,4 +1,4 @@
-"""The sizes and rates of a single-head attention classifier, and the checks between them."""
+"""The sizes and rates of a single-head attention classifier, plain or folded, and their checks."""
 
 # No `from __future__ import annotations` here: `strict` reads the annotations as types, and with
 # that import they would be strings and every check would be off without a word.
@@ -255,4 +255,30 @@ class HfAttnConfig(PreTrainedConfig):
             )
 
 
-__all__ = ["HfAttnConfig"]
+@strict
+class HfAttnFoldedConfig(HfAttnConfig):
+    """The configuration of [`HfAttnFoldedForSequenceClassification`].
+
+    It has the fields of the model that was folded; its dropouts are gone with the training.
+
+    Args:
+        table_dtype: What the tables hold: `"float32"`, `"float16"`, or `"int8"` with one factor for
+            each row.
+
+    Raises:
+        StrictDataclassClassValidationError: As [`HfAttnConfig`] does.
+        StrictDataclassFieldValidationError: If a field has the wrong type or no known value.
+    """
+
+    model_type = "hf_attn_folded"
+    base_model_fsdp_plan: ClassVar[dict[str, str]] = {}
+
+    table_dtype: Literal["float32", "float16", "int8"] = "float32"
+
+    @property
+    def value_width(self) -> int:
+        """Width of the tables of values: class logits, or features where those are fewer."""
+        return min(len(self.class_names), self.hidden_size)
+
+
+__all__ = ["HfAttnConfig", "HfAttnFoldedConfig"]

@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .modeling_hf_attn import HfAttnForSequenceClassification, TokenTerms, hide_scores
+from .modeling_hf_attn import HfAttnClassifier, TokenTerms, hide_scores
 
 # A row of A that has more than this on one word is worth a softmax without it: up to here the
 # division costs one digit.
@@ -34,7 +34,7 @@ _SHARP = 0.9
 
 
 def logits_without_words(
-    model: HfAttnForSequenceClassification,
+    model: HfAttnClassifier,
     outputs: Any,
     input_ids: Tensor,
     attention_mask: Tensor,
@@ -147,7 +147,7 @@ class _MovedUp:
 
 
 def _move_up(
-    model: HfAttnForSequenceClassification,
+    model: HfAttnClassifier,
     outputs: Any,
     input_ids: Tensor,
     word_of_token: Tensor,
@@ -165,11 +165,11 @@ def _move_up(
     before[:, 0] = -1
     exists = place < len(places)
     place = place.clamp(max=len(places) - 1)
-    pad = torch.full_like(place, model.model.embeddings.pad_token_id)
+    pad = torch.full_like(place, model.config.pad_token_id or 0)
     previous_ids = torch.where(before < 0, pad, input_ids.gather(1, before.clamp(min=0)))
     terms = model.token_terms(input_ids.gather(1, place), previous_ids)
 
-    attention = model.model.attention
+    attention = model.attention_layer
     by_distance = attention.relative_bias(len(places), places.device)
     left_of_it = place.unsqueeze(-1) - places
     query, key = outputs.query, outputs.key
@@ -190,7 +190,7 @@ def _move_up(
 
 
 def _pool(
-    model: HfAttnForSequenceClassification, scores: Tensor, stays: Tensor, moved: _MovedUp | None
+    model: HfAttnClassifier, scores: Tensor, stays: Tensor, moved: _MovedUp | None
 ) -> tuple[Tensor, Tensor]:
     """Gives the pooling weights without each word: (B, W, T), and of the moved token (B, W, 1)."""
     if moved is None:

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 
 from .errors import InputError
-from .modeling_hf_attn import HfAttnForSequenceClassification
+from .modeling_hf_attn import HfAttnClassifier
 
 logger = logging.getLogger(__name__)
 
-_warned_of: weakref.WeakSet[HfAttnForSequenceClassification] = weakref.WeakSet()
+_CLASSIFIERS = ("HfAttnForSequenceClassification", "HfAttnFoldedForSequenceClassification")
+_warned_of: weakref.WeakSet[HfAttnClassifier] = weakref.WeakSet()
 
 
 def check_explainable(model: Any, tokenizer: Any) -> None:
@@ -23,11 +24,7 @@ def check_explainable(model: Any, tokenizer: Any) -> None:
         TypeError: If the model is not a classifier of this package, or the tokenizer is not a fast
             one.
     """
-    if not isinstance(model, HfAttnForSequenceClassification):
-        raise TypeError(
-            "expected an HfAttnForSequenceClassification, whose logits are sums over tokens, got "
-            f"{type(model).__module__}.{type(model).__name__}. {_remedy(model)}"
-        )
+    check_classifier(model)
     if not getattr(tokenizer, "is_fast", False):
         raise TypeError(
             "expected a fast tokenizer, which knows where its tokens stand in a text, got "
@@ -42,14 +39,27 @@ def check_explainable(model: Any, tokenizer: Any) -> None:
         )
 
 
+def check_classifier(model: Any) -> None:
+    """Refuses what is no classifier of this package.
+
+    Raises:
+        TypeError: If the model is of another class, or wrapped in one.
+    """
+    if not isinstance(model, HfAttnClassifier):
+        raise TypeError(
+            "expected an HfAttnForSequenceClassification, whose logits are sums over tokens, got "
+            f"{type(model).__module__}.{type(model).__name__}. {_remedy(model)}"
+        )
+
+
 def _remedy(model: Any) -> str:
     """Says how to get a classifier of ours from what came in its place."""
-    if type(model).__name__ == HfAttnForSequenceClassification.__name__:
+    if type(model).__name__ in _CLASSIFIERS:
         return "It runs the code saved with it: load it again after `import hf_attn`."
     for attribute, inner in (("get_base_model", "get_base_model()"), ("_orig_mod", "_orig_mod")):
         if hasattr(model, attribute):
             return f"Pass model.{inner}."
-    if isinstance(getattr(model, "module", None), HfAttnForSequenceClassification):
+    if isinstance(getattr(model, "module", None), HfAttnClassifier):
         return "Pass model.module."
     return "Load one with AutoModelForSequenceClassification, or train one with `hf-attn train`."
 

@@ -16,7 +16,7 @@ from .deletion import logits_without_words
 from .errors import InputError
 from .explainability import check_explainable, check_finite
 from .explanation import Explanation, Explanations, class_index
-from .modeling_hf_attn import HfAttnForSequenceClassification
+from .modeling_hf_attn import HfAttnClassifier
 from .prediction import evaluating, logits_to_scores
 from .problem_types import problem_type_of
 from .word_sums import Array, TokenWeights
@@ -32,7 +32,7 @@ _SCORES_AT_ONCE = 1 << 20
 @overload
 def explain(  # type: ignore[overload-overlap]  # a string is a sequence of strings, too
     texts: str,
-    model: HfAttnForSequenceClassification,
+    model: HfAttnClassifier,
     tokenizer: PreTrainedTokenizerBase,
     *,
     pairs: str | None = ...,
@@ -47,7 +47,7 @@ def explain(  # type: ignore[overload-overlap]  # a string is a sequence of stri
 @overload
 def explain(
     texts: Sequence[str],
-    model: HfAttnForSequenceClassification,
+    model: HfAttnClassifier,
     tokenizer: PreTrainedTokenizerBase,
     *,
     pairs: Sequence[str] | None = ...,
@@ -61,7 +61,7 @@ def explain(
 
 def explain(
     texts: str | Sequence[str],
-    model: HfAttnForSequenceClassification,
+    model: HfAttnClassifier,
     tokenizer: PreTrainedTokenizerBase,
     *,
     pairs: str | Sequence[str] | None = None,
@@ -138,7 +138,7 @@ class _Explainer:
 
     def __init__(
         self,
-        model: HfAttnForSequenceClassification,
+        model: HfAttnClassifier,
         tokenizer: PreTrainedTokenizerBase,
         texts: Sequence[str],
         pairs: Sequence[str] | None,

@@ -21,7 +21,7 @@ from scipy.special import expit, logsumexp
 from scipy.stats import kendalltau
 from sklearn.metrics import auc, precision_recall_curve
 
-from .modeling_hf_attn import HfAttnForSequenceClassification
+from .modeling_hf_attn import HfAttnClassifier
 from .prediction import evaluating
 
 Array = NDArray[np.float64]
@@ -50,7 +50,7 @@ class KeptWords:
         >>> comprehensiveness(attributions, text.probability)
     """
 
-    model: HfAttnForSequenceClassification
+    model: HfAttnClassifier
     token_ids: NDArray[np.int64]
     word_of_token: NDArray[np.int64]
     target: int

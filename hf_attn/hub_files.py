@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from .card_page import CARD_FILE, keeps_page
 from .errors import InputError
+from .json_object import read_json_object
 
 _CODE = ("configuration_hf_attn.py", "modeling_hf_attn.py")
 _TOKENIZER_CODE = "tokenization_hf_attn.py"
@@ -227,7 +228,7 @@ def _holds_adapter(folder: Path) -> bool:
 def _weight_files(folder: Path) -> list[str]:
     if (folder / _WEIGHTS).is_file() or not (folder / _INDEX).is_file():
         return [_WEIGHTS]
-    index = _read_json(folder / _INDEX)
+    index = read_json_object(folder / _INDEX)
     return [_INDEX, *sorted({str(shard) for shard in index.get("weight_map", {}).values()})]
 
 
@@ -238,7 +239,7 @@ def _code_names(folder: Path, is_adapter: bool) -> list[str]:
     may be one of another library.
     """
     path = folder / _TOKENIZER[1]
-    has_ours = path.is_file() and _read_json(path).get("tokenizer_class") == _TOKENIZER_CLASS
+    has_ours = path.is_file() and read_json_object(path).get("tokenizer_class") == _TOKENIZER_CLASS
     return [*(() if is_adapter else _CODE), *([_TOKENIZER_CODE] if has_ours else ())]
 
 
@@ -256,29 +257,16 @@ def _check_files(folder: Path, files: Mapping[str, Path]) -> None:
         )
     for path in files.values():
         if path.suffix == ".json":
-            _read_json(path)
+            read_json_object(path)
         else:
             check_weights(path)
     if "config.json" in files:
-        model_type = _read_json(files["config.json"]).get("model_type")
+        model_type = read_json_object(files["config.json"]).get("model_type")
         if model_type != _MODEL_TYPE:
             raise InputError(
                 f"{folder}: expected a model of type {_MODEL_TYPE!r}, got {model_type!r}. Push it "
                 "with transformers' own `push_to_hub`."
             )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise InputError(
-            f"{path}: expected JSON, got {error}. The file is broken: train again or take it from "
-            "another copy."
-        ) from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected an object in JSON, got {type(content).__name__}.")
-    return content
 
 
 def check_weights(path: Path) -> None:
@@ -300,7 +288,7 @@ def check_weights(path: Path) -> None:
 def _check_base_model(folder: Path) -> None:
     """Refuses an adapter, or a page of one, that names a base which nobody else has."""
     path = folder / _ADAPTER[1]
-    base = _read_json(path).get("base_model_name_or_path")
+    base = read_json_object(path).get("base_model_name_or_path")
     if not base or str(base).count("/") != 1 or Path(base).exists():
         raise InputError(
             f"{path}: expected base_model_name_or_path to be the Hub id of the model that the "

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from .errors import InputError
 from .explainability import check_explainable, check_finite
 from .lexicon import Lexicon
-from .modeling_hf_attn import HfAttnForSequenceClassification
+from .modeling_hf_attn import HfAttnClassifier
 from .prediction import evaluating
 from .problem_types import problem_type_of
 from .word_sums import Array
@@ -27,7 +27,7 @@ _TOKENS_AT_ONCE = 4096
 
 
 def read_lexicon(
-    model: HfAttnForSequenceClassification,
+    model: HfAttnClassifier,
     tokenizer: PreTrainedTokenizerBase,
     token_counts: Mapping[str, int] | None = None,
 ) -> Lexicon:
@@ -81,7 +81,7 @@ def read_lexicon(
 
 
 def _values(
-    model: HfAttnForSequenceClassification, ids: NDArray[np.int64]
+    model: HfAttnClassifier, ids: NDArray[np.int64]
 ) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]], Array]:
     """Gives direct and context values (V, C) of token ids (V,), and the bias (C,)."""
     parts = []

@@ -15,6 +15,7 @@ from .errors import InputError
 from .fetching import find_folder
 from .hub_errors import without_secrets
 from .hub_files import check_weights
+from .json_object import read_json_object
 from .modeling_hf_attn import HfAttnForSequenceClassification
 
 _WEIGHTS = "model.safetensors"
@@ -162,13 +163,7 @@ def _check_folder(folder: Path) -> None:
     config_file, weights = folder / "config.json", folder / _WEIGHTS
     if not config_file.is_file():
         raise InputError(f"{folder}: expected a model, but there is no config.json in it.")
-    try:
-        model_type = json.loads(config_file.read_text(encoding="utf-8")).get("model_type")
-    except (ValueError, AttributeError) as error:
-        raise InputError(
-            f"{config_file}: expected a configuration in JSON, got {error}. The file is broken: "
-            "train again or take it from another copy."
-        ) from error
+    model_type = read_json_object(config_file).get("model_type")
     if model_type != HfAttnConfig.model_type:
         raise InputError(_wrong_type(folder, model_type))
     if weights.is_file():

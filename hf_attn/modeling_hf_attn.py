@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, ClassVar, NamedTuple, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils.generic import ModelOutput, can_return_tuple
 
-from .configuration_hf_attn import HfAttnConfig
+from .configuration_hf_attn import HfAttnConfig, HfAttnFoldedConfig
 
 # A batch with more attention scores than this is attended to in blocks of queries of about as many,
 # each computed again in the backward pass. 8 Mi are 32 MiB in float32, from where on glibc hands
@@ -131,9 +131,9 @@ class TokenTerms(NamedTuple):
     """What attention, pooling and classification read of tokens, each token on its own.
 
     Attributes:
-        query: (B, T, K).
+        query: (B, T, K), divided by sqrt(K).
         key: (B, T, K).
-        pool_scores: (B, T).
+        pool_scores: (B, T); 0 where all tokens count the same.
         direct_values: (B, T, C).
         context_values: (B, T, C).
     """
@@ -194,7 +194,8 @@ class HfAttnEmbeddings(nn.Module):
         """Gives features (..., D) of tokens, from their ids (...) and those before them (...)."""
         features = self.embed_tokens(input_ids)
         if previous_ids is not None:
-            features = features + self.embed_ngrams(self.hash_bigrams(previous_ids, input_ids))
+            buckets = hash_bigrams(previous_ids, input_ids, self.ngram_buckets)
+            features = features + self.embed_ngrams(buckets)
         return cast(Tensor, self.dropout(self.scale * features))
 
     def previous_ids(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor | None:
@@ -205,17 +206,23 @@ class HfAttnEmbeddings(nn.Module):
         """
         if not self.ngram_buckets:
             return None
-        rank = attention_mask.cumsum(-1)
-        ids = input_ids.masked_fill(~attention_mask, self.pad_token_id)
-        before_first = F.pad(torch.zeros_like(ids), (0, 1)) + self.pad_token_id
-        in_a_row = before_first.scatter(-1, rank * attention_mask, ids)
-        return in_a_row.gather(-1, (rank - 1).clamp(min=0))
+        return ids_before(input_ids, attention_mask, self.pad_token_id)
 
-    def hash_bigrams(self, previous_ids: Tensor, input_ids: Tensor) -> Tensor:
-        """Gives the bucket (...) of each pair of ids (...)."""
-        # Ids stay far below 2**31, so no product leaves 63 bits; both factors are primes.
-        hashed = previous_ids.long() * 1_000_003 + input_ids.long() * 16_777_619
-        return hashed % 2_147_483_647 % self.ngram_buckets
+
+def ids_before(input_ids: Tensor, attention_mask: Tensor, pad_token_id: int) -> Tensor:
+    """Gives the id before each token (B, T), the pad id before the first one."""
+    rank = attention_mask.cumsum(-1)
+    ids = input_ids.masked_fill(~attention_mask, pad_token_id)
+    before_first = F.pad(torch.zeros_like(ids), (0, 1)) + pad_token_id
+    in_a_row = before_first.scatter(-1, rank * attention_mask, ids)
+    return in_a_row.gather(-1, (rank - 1).clamp(min=0))
+
+
+def hash_bigrams(previous_ids: Tensor, input_ids: Tensor, num_buckets: int) -> Tensor:
+    """Gives the bucket (...) of each pair of ids (...)."""
+    # Ids stay far below 2**31, so no product leaves 63 bits; both factors are primes.
+    hashed = previous_ids.long() * 1_000_003 + input_ids.long() * 16_777_619
+    return hashed % 2_147_483_647 % num_buckets
 
 
 class HfAttnPooler(nn.Module):
@@ -237,10 +244,7 @@ class HfAttnPooler(nn.Module):
             (B, T) that they are the softmax of.
         """
         scores = self.scores(features)
-        if self.score_proj is None:
-            weights = attention_mask.to(scores.dtype)
-            return weights / weights.sum(-1, keepdim=True).clamp(min=1), scores
-        return _masked_softmax(scores, attention_mask) * attention_mask, scores
+        return pool_by_scores(scores, attention_mask, self.score_proj is not None), scores
 
     def scores(self, features: Tensor) -> Tensor:
         """Gives the pooling scores (...) of features (..., D): 0 where all count the same."""
@@ -249,12 +253,18 @@ class HfAttnPooler(nn.Module):
         return _at_least_float32(self.score_proj(features).squeeze(-1))
 
 
-def _masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
-    """Gives the softmax over the last dimension, 0 where the mask is False, and never NaN.
+def pool_by_scores(scores: Tensor, attention_mask: Tensor, is_static: bool) -> Tensor:
+    """Gives the pooling weights p (B, T), 0 at padding and summing to 1 for a text with tokens.
 
-    Where the mask is False all along a row the row is uniform, for the caller to multiply by 0.
+    Args:
+        scores: (B, T), the pooling scores; only their dtype matters for a mean.
+        attention_mask: (B, T), True at tokens and False at padding.
+        is_static: Whether the weights are the scores' softmax, and not a mean.
     """
-    return hide_scores(scores, mask).softmax(-1)
+    if is_static:
+        return hide_scores(scores, attention_mask).softmax(-1) * attention_mask
+    weights = attention_mask.to(scores.dtype)
+    return weights / weights.sum(-1, keepdim=True).clamp(min=1)
 
 
 def hide_scores(scores: Tensor, mask: Tensor) -> Tensor:
@@ -327,11 +337,8 @@ class Attended(NamedTuple):
 Block: TypeAlias = tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]
 
 
-class HfAttnAttention(GradientCheckpointingLayer):
-    """One head of scaled dot-product attention between the tokens of a text.
-
-    A classification needs only how the pooled text weighs the tokens, a = p A, and one weighted
-    sum of features: the value projection runs once for each text and not for each token.
+class HfAttnScoredAttention(GradientCheckpointingLayer):
+    """What attention is from queries and keys on: scores, softmax, and how the text is weighed.
 
     Source: Vaswani et al. 2017, "Attention Is All You Need", section 3.2.1; for the window, Beltagy
     et al. 2020, "Longformer", section 3.1.
@@ -339,52 +346,46 @@ class HfAttnAttention(GradientCheckpointingLayer):
 
     def __init__(self, config: HfAttnConfig) -> None:
         super().__init__()
-        self.scaling = config.head_dim**-0.5
         self.window = config.attention_window
         self.attention_dropout = config.attention_dropout
-        self.q_proj = nn.Linear(config.hidden_size, config.head_dim, bias=False)
-        self.k_proj = nn.Linear(config.hidden_size, config.head_dim, bias=False)
-        self.v_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
         self.relative_bias = HfAttnRelativeBias(config)
 
-    def forward(
+    def attend_all(
         self,
-        features: Tensor,
+        query: Tensor,
+        key: Tensor,
         pool_weights: Tensor,
         attention_mask: Tensor,
-        reference: Tensor | None = None,
+        *,
+        value: Tensor | None = None,
         output_attentions: bool = False,
         output_scores: bool = False,
-        output_values: bool = False,
-    ) -> Attended:
-        """Attends between the tokens of each text.
+    ) -> Block:
+        """Attends between all tokens of each text, in blocks where they are many.
 
         Args:
-            features: (B, T, D), token features x.
+            query: (B, T, K), already divided by sqrt(K).
+            key: (B, T, K).
             pool_weights: (B, T), how the text weighs its tokens, p.
             attention_mask: (B, T), True at tokens and False at padding.
-            reference: (D,), subtracted from the features that are summed.
+            value: (B, T, N), what is to be attended to, or None.
             output_attentions: Whether to give the attention weights.
             output_scores: Whether to give the scores that they are the softmax of.
-            output_values: Whether to give the values that each token attends to.
+
+        Returns:
+            Attention received (B, T), weights and scores (B, 1, T, T) or None, and the attended
+            values (B, T, N) or None.
         """
-        query, key = self.project(features)
         attend = partial(
             self.attend,
             key=key,
-            value=self.v_proj(features) if output_values else None,
+            value=value,
             attention_mask=attention_mask,
-            distance_scores=self.relative_bias(features.shape[1], features.device),
+            distance_scores=self.relative_bias(key.shape[1], key.device),
             output_attentions=output_attentions,
             output_scores=output_scores,
         )
-        received, weights, scores, values = self._attend_in_blocks(attend, query, pool_weights)
-        pooled = self.v_proj(weighted_sum(received, features, reference))
-        return Attended(pooled, received, weights, scores, values, query, key)
-
-    def project(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Gives queries, divided by sqrt(K), and keys, both (..., K), of features (..., D)."""
-        return self.q_proj(features) * self.scaling, self.k_proj(features)
+        return self._attend_in_blocks(attend, query, pool_weights)
 
     def score(
         self, query: Tensor, key: Tensor, distance: Tensor, distance_scores: Tensor | None
@@ -501,6 +502,59 @@ class HfAttnAttention(GradientCheckpointingLayer):
         return received, attentions, scores if output_scores else None, values
 
 
+class HfAttnAttention(HfAttnScoredAttention):
+    """One head of scaled dot-product attention between the tokens of a text.
+
+    A classification needs only how the pooled text weighs the tokens, a = p A, and one weighted
+    sum of features: the value projection runs once for each text and not for each token.
+    """
+
+    def __init__(self, config: HfAttnConfig) -> None:
+        super().__init__(config)
+        self.scaling = config.head_dim**-0.5
+        self.q_proj = nn.Linear(config.hidden_size, config.head_dim, bias=False)
+        self.k_proj = nn.Linear(config.hidden_size, config.head_dim, bias=False)
+        self.v_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+
+    def forward(
+        self,
+        features: Tensor,
+        pool_weights: Tensor,
+        attention_mask: Tensor,
+        reference: Tensor | None = None,
+        output_attentions: bool = False,
+        output_scores: bool = False,
+        output_values: bool = False,
+    ) -> Attended:
+        """Attends between the tokens of each text.
+
+        Args:
+            features: (B, T, D), token features x.
+            pool_weights: (B, T), how the text weighs its tokens, p.
+            attention_mask: (B, T), True at tokens and False at padding.
+            reference: (D,), subtracted from the features that are summed.
+            output_attentions: Whether to give the attention weights.
+            output_scores: Whether to give the scores that they are the softmax of.
+            output_values: Whether to give the values that each token attends to.
+        """
+        query, key = self.project(features)
+        received, weights, scores, values = self.attend_all(
+            query,
+            key,
+            pool_weights,
+            attention_mask,
+            value=self.v_proj(features) if output_values else None,
+            output_attentions=output_attentions,
+            output_scores=output_scores,
+        )
+        pooled = self.v_proj(weighted_sum(received, features, reference))
+        return Attended(pooled, received, weights, scores, values, query, key)
+
+    def project(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Gives queries, divided by sqrt(K), and keys, both (..., K), of features (..., D)."""
+        return self.q_proj(features) * self.scaling, self.k_proj(features)
+
+
 def _widen(rows: Tensor, seen: slice, length: int, value: float = 0) -> Tensor:
     """Gives rows over `length` tokens from those over the tokens `seen`."""
     if rows.shape[-1] == length:
@@ -552,6 +606,130 @@ class HfAttnClassificationHead(nn.Module):
         return _at_least_float32(self.out_proj(pooled)) + self.bias
 
 
+class HfAttnFoldedTable(nn.Module):
+    """What the model reads of tokens on their own, one row for each token or bucket of bigrams.
+
+    In int8 each row of a table has a factor, its largest number divided by 127. Pooling scores are
+    single numbers and stay in float32.
+
+    Args:
+        rows: V, or the number of buckets.
+        config: Of the folded model.
+    """
+
+    pool_scores: Tensor | None
+
+    def __init__(self, rows: int, config: HfAttnFoldedConfig) -> None:
+        super().__init__()
+        dtype = getattr(torch, config.table_dtype)
+        widths = {
+            "query": config.head_dim,
+            "key": config.head_dim,
+            "direct_values": config.value_width,
+            "context_values": config.value_width,
+        }
+        for name, width in widths.items():
+            self.register_buffer(name, torch.zeros(rows, width, dtype=dtype))
+            if dtype == torch.int8:
+                self.register_buffer(f"{name}_scale", torch.zeros(rows))
+        self.register_buffer(
+            "pool_scores", torch.zeros(rows) if config.classifier_pooling == "static" else None
+        )
+
+    def forward(self, rows: Tensor) -> TokenTerms:
+        """Looks rows (...) up; values are as wide as the tables, (..., W)."""
+        query = self._look_up("query", rows)
+        return TokenTerms(
+            query,
+            self._look_up("key", rows),
+            query.new_zeros(rows.shape)
+            if self.pool_scores is None
+            else _at_least_float32(self.pool_scores)[rows],
+            self._look_up("direct_values", rows),
+            self._look_up("context_values", rows),
+        )
+
+    def _look_up(self, name: str, rows: Tensor) -> Tensor:
+        found = _at_least_float32(F.embedding(rows, getattr(self, name)))
+        scale = getattr(self, f"{name}_scale", None)
+        return found if scale is None else found * _at_least_float32(scale[rows]).unsqueeze(-1)
+
+
+class HfAttnFoldedTables(nn.Module):
+    """The tables of tokens and, for a model with bigrams, those of the buckets they hash into."""
+
+    def __init__(self, config: HfAttnFoldedConfig) -> None:
+        super().__init__()
+        self.pad_token_id = config.pad_token_id or 0
+        self.ngram_buckets = config.ngram_buckets
+        self.tokens = HfAttnFoldedTable(config.vocab_size, config)
+        if self.ngram_buckets:
+            self.ngrams = HfAttnFoldedTable(self.ngram_buckets, config)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> TokenTerms:
+        """Looks up tokens (B, T), each with the one before it where there are bigrams."""
+        if not self.ngram_buckets:
+            return self.look_up(input_ids, None)
+        return self.look_up(input_ids, ids_before(input_ids, attention_mask, self.pad_token_id))
+
+    def look_up(self, input_ids: Tensor, previous_ids: Tensor | None) -> TokenTerms:
+        """Looks up tokens (...) beside those before them (...), None without bigrams."""
+        terms: TokenTerms = self.tokens(input_ids)
+        if previous_ids is None:
+            return terms
+        added = self.ngrams(hash_bigrams(previous_ids, input_ids, self.ngram_buckets))
+        return TokenTerms(*(one + other for one, other in zip(terms, added, strict=True)))
+
+
+class HfAttnFoldedAttention(HfAttnScoredAttention):
+    """The attention of a folded model: its queries and keys come from tables."""
+
+    def forward(
+        self,
+        terms: TokenTerms,
+        pool_weights: Tensor,
+        attention_mask: Tensor,
+        output_attentions: bool = False,
+        output_scores: bool = False,
+    ) -> Block:
+        """Attends between the tokens of each text, as `attend_all` does, without values."""
+        return self.attend_all(
+            terms.query,
+            terms.key,
+            pool_weights,
+            attention_mask,
+            output_attentions=output_attentions,
+            output_scores=output_scores,
+        )
+
+
+class HfAttnFoldedHead(nn.Module):
+    """Turns pooled values into class logits; they are logits already unless C is above D.
+
+    Attributes:
+        bias: (C,), the logits of a text without tokens.
+        reference: (D,), what the values in the tables are counted from; kept for the record.
+    """
+
+    reference: Tensor
+
+    def __init__(self, config: HfAttnFoldedConfig) -> None:
+        super().__init__()
+        num_labels, width = len(config.class_names), config.value_width
+        self.out_proj = nn.Linear(width, num_labels, bias=False) if width < num_labels else None
+        self.bias = nn.Parameter(torch.zeros(num_labels))
+        self.register_buffer("reference", torch.zeros(config.hidden_size))
+        self.requires_grad_(False)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Gives logits (..., C), at least float32, from pooled values (..., W)."""
+        return self.project(pooled) + self.bias
+
+    def project(self, values: Tensor) -> Tensor:
+        """Gives values (..., C), at least float32, from those of the tables (..., W)."""
+        return _at_least_float32(values if self.out_proj is None else self.out_proj(values))
+
+
 class HfAttnPreTrainedModel(PreTrainedModel):
     """Loads, saves and initialises the models of this file."""
 
@@ -567,6 +745,11 @@ class HfAttnPreTrainedModel(PreTrainedModel):
     # The one computation runs under both names; see `get_correct_attn_implementation`.
     _supports_sdpa = True
     _can_compile_fullgraph = True
+    # Which Auto class loads which class from the code that is saved along.
+    _auto_classes: ClassVar[dict[str, str]] = {
+        "AutoModel": "HfAttnModel",
+        "AutoModelForSequenceClassification": "HfAttnForSequenceClassification",
+    }
 
     def get_correct_attn_implementation(
         self, requested_attention: str | None, is_init_check: bool = False
@@ -591,12 +774,8 @@ class HfAttnPreTrainedModel(PreTrainedModel):
         model, nor the other way round, where this package is not installed.
         """
         noted = getattr(self.config, "auto_map", None) or {}
-        self.config.auto_map = noted | {
-            "AutoModel": "modeling_hf_attn.HfAttnModel",
-            "AutoModelForSequenceClassification": (
-                "modeling_hf_attn.HfAttnForSequenceClassification"
-            ),
-        }
+        classes = {name: f"modeling_hf_attn.{of}" for name, of in self._auto_classes.items()}
+        self.config.auto_map = noted | classes
         super().save_pretrained(*args, **kwargs)
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -672,9 +851,8 @@ class HfAttnModel(HfAttnPreTrainedModel):
             output_attentions = self.config.output_attentions
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
-        if input_ids is not None and input_ids.is_floating_point() and not input_ids.shape[1]:
-            input_ids = input_ids.long()  # what a tokenizer makes of an empty text
-        attention_mask = self._to_bool_mask(attention_mask, input_ids, inputs_embeds)
+        input_ids = _to_ids(input_ids)
+        attention_mask = _to_bool_mask(attention_mask, input_ids, inputs_embeds)
 
         features = self.embeddings(input_ids, attention_mask, inputs_embeds)
         if self.training and self.token_dropout:
@@ -711,32 +889,41 @@ class HfAttnModel(HfAttnPreTrainedModel):
             **intermediates,
         )
 
-    def _to_bool_mask(
-        self, attention_mask: Tensor | None, input_ids: Tensor | None, inputs_embeds: Tensor | None
-    ) -> Tensor:
-        if input_ids is not None and inputs_embeds is None:
-            tokens = input_ids
-        elif inputs_embeds is not None and input_ids is None:
-            tokens = inputs_embeds[..., 0]
-        else:
-            raise ValueError(
-                "Exactly one of input_ids and inputs_embeds is expected, got "
-                f"{'neither' if input_ids is None else 'both'}."
-            )
-        if tokens.dim() != 2:
-            raise ValueError(
-                "Inputs must be a batch, (batch, tokens), got ids or embeddings of shape "
-                f"{tuple(tokens.shape if inputs_embeds is None else inputs_embeds.shape)}. For one "
-                "text, add a first dimension of 1."
-            )
-        if attention_mask is None:
-            return torch.ones_like(tokens, dtype=torch.bool)
-        if attention_mask.shape != tokens.shape:
-            raise ValueError(
-                "attention_mask must be (batch, tokens) like the input, "
-                f"{tuple(tokens.shape)}, got {tuple(attention_mask.shape)}."
-            )
-        return attention_mask.to(torch.bool)
+
+def _to_ids(input_ids: Tensor | None) -> Tensor | None:
+    """Gives the ids as integers, which what a tokenizer makes of an empty text is not."""
+    if input_ids is not None and input_ids.is_floating_point() and not input_ids.shape[1]:
+        return input_ids.long()
+    return input_ids
+
+
+def _to_bool_mask(
+    attention_mask: Tensor | None, input_ids: Tensor | None, inputs_embeds: Tensor | None
+) -> Tensor:
+    """Gives the mask (B, T) of the tokens, True everywhere without one."""
+    if input_ids is not None and inputs_embeds is None:
+        tokens = input_ids
+    elif inputs_embeds is not None and input_ids is None:
+        tokens = inputs_embeds[..., 0]
+    else:
+        raise ValueError(
+            "Exactly one of input_ids and inputs_embeds is expected, got "
+            f"{'neither' if input_ids is None else 'both'}."
+        )
+    if tokens.dim() != 2:
+        raise ValueError(
+            "Inputs must be a batch, (batch, tokens), got ids or embeddings of shape "
+            f"{tuple(tokens.shape if inputs_embeds is None else inputs_embeds.shape)}. For one "
+            "text, add a first dimension of 1."
+        )
+    if attention_mask is None:
+        return torch.ones_like(tokens, dtype=torch.bool)
+    if attention_mask.shape != tokens.shape:
+        raise ValueError(
+            "attention_mask must be (batch, tokens) like the input, "
+            f"{tuple(tokens.shape)}, got {tuple(attention_mask.shape)}."
+        )
+    return attention_mask.to(torch.bool)
 
 
 def _present(*tensors: Tensor | None) -> tuple[Tensor, ...]:
@@ -753,7 +940,71 @@ class _Task(NamedTuple):
     problem_type: str
 
 
-class HfAttnForSequenceClassification(HfAttnPreTrainedModel):
+class HfAttnClassifier(HfAttnPreTrainedModel):
+    """What the plain and the folded classifier share: a loss, and logits that are sums over tokens.
+
+    Attributes:
+        num_labels: C.
+        score: The head, with `bias` (C,) and `reference` (D,).
+    """
+
+    # The loss is a mean over the batch: Trainer is to divide it by the accumulation steps.
+    accepts_loss_kwargs = False
+    num_labels: int
+    score: HfAttnClassificationHead | HfAttnFoldedHead
+
+    @property
+    def attention_layer(self) -> HfAttnScoredAttention:
+        """The attention, which scores pairs of tokens."""
+        raise NotImplementedError
+
+    def token_terms(self, input_ids: Tensor, previous_ids: Tensor | None) -> TokenTerms:
+        """Gives what the model reads of tokens on their own, each beside any token before it.
+
+        Args:
+            input_ids: (B, T).
+            previous_ids: (B, T), the token before each; None for a model without bigrams.
+        """
+        raise NotImplementedError
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Gives the mean loss; a problem type that is not set is told from the labels.
+
+        Only training stores it, so that a saved model's pipeline picks softmax or sigmoid.
+        """
+        problem_type = self.config.problem_type
+        if problem_type is None:
+            if self.num_labels == 1:
+                problem_type = "regression"
+            elif labels.is_floating_point():
+                problem_type = "multi_label_classification"
+            else:
+                problem_type = "single_label_classification"
+            if self.training:
+                self.config.problem_type = problem_type
+        task = _Task(self.num_labels, problem_type)
+        return cast(Tensor, self.loss_function(labels=labels, pooled_logits=logits, config=task))
+
+    def _contributions(
+        self,
+        pool_weights: Tensor,
+        received: Tensor,
+        direct_values: Tensor,
+        context_values: Tensor,
+    ) -> dict[str, Tensor]:
+        """Distributes the logits over the tokens, from the same weights that made them."""
+        direct = pool_weights.unsqueeze(-1) * direct_values
+        context = received.unsqueeze(-1) * context_values
+        return {
+            "contributions": direct + context,
+            "direct_contributions": direct,
+            "context_contributions": context,
+            "pool_weights": pool_weights,
+            "attention_received": received,
+        }
+
+
+class HfAttnForSequenceClassification(HfAttnClassifier):
     """Classifies texts, and can say what each token adds to each logit.
 
     Example:
@@ -762,8 +1013,7 @@ class HfAttnForSequenceClassification(HfAttnPreTrainedModel):
         >>> outputs.bias + outputs.contributions.sum(1)  # equals outputs.logits
     """
 
-    # The loss is a mean over the batch: Trainer is to divide it by the accumulation steps.
-    accepts_loss_kwargs = False
+    score: HfAttnClassificationHead
 
     def __init__(self, config: HfAttnConfig) -> None:
         super().__init__(config)
@@ -829,7 +1079,10 @@ class HfAttnForSequenceClassification(HfAttnPreTrainedModel):
         if output_contributions or output_intermediates:
             values = self._class_values(pooled.hidden_states[0])
             if output_contributions:
-                details |= self._contributions(pooled, *values)
+                details |= self._contributions(
+                    pooled.pool_weights, pooled.attention_received, *values
+                )
+                details["bias"] = self.score(torch.zeros_like(self.score.reference))
             if output_intermediates:
                 details |= {name: pooled[name] for name in _INTERMEDIATES}
                 details |= {"direct_values": values[0], "context_values": values[1]}
@@ -840,24 +1093,6 @@ class HfAttnForSequenceClassification(HfAttnPreTrainedModel):
             attentions=pooled.attentions,
             **details,
         )
-
-    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Gives the mean loss; a problem type that is not set is told from the labels.
-
-        Only training stores it, so that a saved model's pipeline picks softmax or sigmoid.
-        """
-        problem_type = self.config.problem_type
-        if problem_type is None:
-            if self.num_labels == 1:
-                problem_type = "regression"
-            elif labels.is_floating_point():
-                problem_type = "multi_label_classification"
-            else:
-                problem_type = "single_label_classification"
-            if self.training:
-                self.config.problem_type = problem_type
-        task = _Task(self.num_labels, problem_type)
-        return cast(Tensor, self.loss_function(labels=labels, pooled_logits=logits, config=task))
 
     def _class_values(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Gives W_c (x - reference) and W_c W_v (x - reference), both (..., C), of (..., D)."""
@@ -871,30 +1106,14 @@ class HfAttnForSequenceClassification(HfAttnPreTrainedModel):
         values = values - _at_least_float32(F.linear(self.score.reference, to_classes))
         return cast(tuple[Tensor, Tensor], values.chunk(2, dim=-1))
 
-    def _contributions(
-        self, pooled: HfAttnModelOutput, direct_values: Tensor, context_values: Tensor
-    ) -> dict[str, Tensor]:
-        """Distributes the logits over the tokens, from the same weights that made them."""
-        pool_weights = cast(Tensor, pooled.pool_weights)
-        received = cast(Tensor, pooled.attention_received)
-        direct = pool_weights.unsqueeze(-1) * direct_values
-        context = received.unsqueeze(-1) * context_values
-        return {
-            "contributions": direct + context,
-            "direct_contributions": direct,
-            "context_contributions": context,
-            "pool_weights": pool_weights,
-            "attention_received": received,
-            "bias": self.score(torch.zeros_like(self.score.reference)),
-        }
+    @property
+    def attention_layer(self) -> HfAttnScoredAttention:
+        """The attention, which scores pairs of tokens."""
+        attention: HfAttnAttention = self.model.attention
+        return attention
 
     def token_terms(self, input_ids: Tensor, previous_ids: Tensor | None) -> TokenTerms:
-        """Gives what the model reads of tokens on their own, each beside any token before it.
-
-        Args:
-            input_ids: (B, T).
-            previous_ids: (B, T), the token before each; None for a model without bigrams.
-        """
+        """Gives what the model reads of tokens on their own; see [`HfAttnClassifier`]."""
         features = self.model.embeddings.embed(input_ids, previous_ids)
         query, key = self.model.attention.project(features)
         pool_scores = self.model.pooler.scores(features)
@@ -914,8 +1133,144 @@ class HfAttnForSequenceClassification(HfAttnPreTrainedModel):
         self.score.reference.copy_(reference)
 
 
+class HfAttnFoldedForSequenceClassification(HfAttnClassifier):
+    """Classifies texts from tables of what each token alone decides; see `hf_attn.fold`.
+
+    Its logits and explanations are those of the model that was folded. It cannot be trained, and
+    has neither embeddings nor hidden states.
+    """
+
+    config: HfAttnFoldedConfig
+    score: HfAttnFoldedHead
+    attention: HfAttnFoldedAttention
+    supports_gradient_checkpointing = False
+    _no_split_modules = [  # noqa: RUF012
+        "HfAttnFoldedTables",
+        "HfAttnFoldedAttention",
+        "HfAttnFoldedHead",
+    ]
+    _auto_classes: ClassVar[dict[str, str]] = {
+        "AutoModelForSequenceClassification": "HfAttnFoldedForSequenceClassification",
+    }
+
+    def __init__(self, config: HfAttnFoldedConfig) -> None:
+        super().__init__(config)
+        self.num_labels = len(config.class_names)
+        self.tables = HfAttnFoldedTables(config)
+        self.attention = HfAttnFoldedAttention(config)
+        self.score = HfAttnFoldedHead(config)
+        self.requires_grad_(False)
+        self.post_init()
+        self.eval()
+
+    def train(self, mode: bool = True) -> "HfAttnFoldedForSequenceClassification":
+        """Refuses to be trained.
+
+        Raises:
+            ValueError: If `mode` is True.
+        """
+        if mode:
+            raise ValueError(
+                "A folded model cannot be trained: its tables no longer have the weights that they "
+                "were computed from. Train the model that it was folded from, and fold it again "
+                "with hf_attn.fold or `hf-attn fold`."
+            )
+        super().train(mode)
+        return self
+
+    @property
+    def attention_layer(self) -> HfAttnScoredAttention:
+        """The attention, which scores pairs of tokens."""
+        return self.attention
+
+    @can_return_tuple  # type: ignore[untyped-decorator]
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        output_contributions: bool = False,
+        output_intermediates: bool = False,
+        token_type_ids: Tensor | None = None,
+    ) -> HfAttnClassifierOutput:
+        """Gives the logits of each text, and the loss if labels are given.
+
+        Args:
+            input_ids: (B, T), token ids; T may be 0 and has no upper limit.
+            attention_mask: (B, T), 1 at tokens and 0 at padding, which may be on either side.
+                Without it every position counts as a token.
+            inputs_embeds: Refused: tables are looked up by ids.
+            labels: As [`HfAttnForSequenceClassification.forward`] takes them.
+            output_attentions: Whether to return the attention weights.
+            output_hidden_states: Refused where True: there are none.
+            output_contributions: Whether to return what each token adds to each logit, with the
+                weights it comes from.
+            output_intermediates: Whether to return what the logits are computed from on the way:
+                queries, keys, the scores before each softmax, and the class values of each token.
+            token_type_ids: (B, T), not used: other models' tokenizers give them.
+
+        Returns:
+            The logits, and what was asked for.
+
+        Raises:
+            ValueError: If there are no ids or the mask is not (B, T), or if hidden states are
+                asked for.
+        """
+        if inputs_embeds is not None or output_hidden_states or self.config.output_hidden_states:
+            raise ValueError(
+                "A folded model looks ids up and has neither embeddings nor hidden states, but "
+                f"{'hidden states' if inputs_embeds is None else 'inputs_embeds'} came or were "
+                "asked for. Pass input_ids alone, or use the model that it was folded from."
+            )
+        if output_attentions is None:
+            output_attentions = self.config.output_attentions
+        input_ids = _to_ids(input_ids)
+        attention_mask = _to_bool_mask(attention_mask, input_ids, None)
+        terms = self.tables(input_ids, attention_mask)
+        pool_weights = pool_by_scores(
+            terms.pool_scores, attention_mask, self.config.classifier_pooling == "static"
+        )
+        received, weights, scores, _ = self.attention(
+            terms, pool_weights, attention_mask, bool(output_attentions), output_intermediates
+        )
+        pooled = weighted_sum(pool_weights, terms.direct_values)
+        logits = self.score(pooled + weighted_sum(received, terms.context_values))
+        details: dict[str, Any] = {}
+        if output_contributions or output_intermediates:
+            terms = self._in_classes(terms)
+        if output_contributions:
+            details |= self._contributions(
+                pool_weights, received, terms.direct_values, terms.context_values
+            )
+            details["bias"] = self.score(torch.zeros_like(pooled[0]))
+        if output_intermediates:
+            details |= terms._asdict() | {"attention_scores": (scores,)}
+        return HfAttnClassifierOutput(
+            loss=None if labels is None else self._loss(logits, labels),
+            logits=logits,
+            attentions=_present(weights) if output_attentions else None,
+            **details,
+        )
+
+    def token_terms(self, input_ids: Tensor, previous_ids: Tensor | None) -> TokenTerms:
+        """Gives what the model reads of tokens on their own; see [`HfAttnClassifier`]."""
+        return self._in_classes(self.tables.look_up(input_ids, previous_ids))
+
+    def _in_classes(self, terms: TokenTerms) -> TokenTerms:
+        """Gives the terms with values (..., C)."""
+        return terms._replace(
+            direct_values=self.score.project(terms.direct_values),
+            context_values=self.score.project(terms.context_values),
+        )
+
+
 __all__ = [
+    "HfAttnClassifier",
     "HfAttnClassifierOutput",
+    "HfAttnFoldedForSequenceClassification",
     "HfAttnForSequenceClassification",
     "HfAttnModel",
     "HfAttnModelOutput",

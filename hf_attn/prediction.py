@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from .batching import TokenizedTexts
-from .modeling_hf_attn import HfAttnForSequenceClassification
+from .modeling_hf_attn import HfAttnClassifier
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Prediction:
 
 def predict(
     texts: Sequence[str],
-    model: HfAttnForSequenceClassification,
+    model: HfAttnClassifier,
     tokenizer: PreTrainedTokenizerBase,
     *,
     pairs: Sequence[str] | None = None,
@@ -56,7 +56,7 @@ def predict(
 
 
 def predict_logits(
-    model: HfAttnForSequenceClassification, texts: TokenizedTexts, batch_size: int = 64
+    model: HfAttnClassifier, texts: TokenizedTexts, batch_size: int = 64
 ) -> NDArray[np.float32]:
     """Gives the logits (N, C) of tokenized texts, whatever length they have."""
     ordered, order = texts.sorted_by_length()
@@ -71,7 +71,7 @@ def predict_logits(
 
 
 @contextlib.contextmanager
-def evaluating(model: HfAttnForSequenceClassification) -> Iterator[None]:
+def evaluating(model: HfAttnClassifier) -> Iterator[None]:
     """Puts the model into evaluation mode, and back into the mode it was in."""
     was_training = model.training
     if was_training:  # to tell every module takes longer than to classify a text

@@ -17,11 +17,17 @@ _AUTO = "transformers.models.auto"
 _PARTS = {
     "configuration_hf_attn": [
         ("HfAttnConfig", "AutoConfig", f"{_AUTO}.configuration_auto"),
+        ("HfAttnFoldedConfig", "AutoConfig", f"{_AUTO}.configuration_auto"),
     ],
     "modeling_hf_attn": [
         ("HfAttnModel", "AutoModel", f"{_AUTO}.modeling_auto"),
         (
             "HfAttnForSequenceClassification",
+            "AutoModelForSequenceClassification",
+            f"{_AUTO}.modeling_auto",
+        ),
+        (
+            "HfAttnFoldedForSequenceClassification",
             "AutoModelForSequenceClassification",
             f"{_AUTO}.modeling_auto",
         ),
@@ -72,10 +78,23 @@ def _register(place: Any, own_class: Any) -> None:
 
 
 def _register_with_auto_class(auto_class: Any, own_class: Any) -> None:
-    config: Any = _own_class("configuration_hf_attn", "HfAttnConfig")
-    key = config.model_type if own_class is config else config
-    auto_class.register(key, own_class, exist_ok=True)
+    for key in _keys(auto_class, own_class):
+        auto_class.register(key, own_class, exist_ok=True)
     own_class.register_for_auto_class(auto_class.__name__)  # saved models name and carry our code
+
+
+def _keys(auto_class: Any, own_class: Any) -> list[Any]:
+    """Gives what the Auto class is to find our class by: the type of its model, or configurations.
+
+    A tokenizer goes with models of both types, and has no configuration of its own.
+    """
+    if auto_class.__name__ == "AutoConfig":
+        return [own_class.model_type]
+    config = getattr(own_class, "config_class", None)
+    if config is not None:
+        return [config]
+    names = ("HfAttnConfig", "HfAttnFoldedConfig")
+    return [_own_class("configuration_hf_attn", name) for name in names]
 
 
 def _register_pipeline(registry: Any, pipeline_class: Any) -> None:

@@ -1,0 +1,161 @@
+"""The tables of a folded model as numpy arrays.
+
+Shapes: V tokens, N rows of a table, K `head_dim`, C classes, D `hidden_size`, W = min(C, D).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from ..errors import InputError
+from ..json_object import read_json_object
+
+if TYPE_CHECKING:
+    from ..modeling_hf_attn import HfAttnFoldedForSequenceClassification
+
+FOLDED_TYPE = "hf_attn_folded"
+_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class TokenTables:
+    """What is read of tokens, or of buckets of bigrams, each on its own.
+
+    Attributes:
+        query: (N, K), divided by sqrt(K).
+        key: (N, K).
+        pool_scores: (N,); None where all tokens of a text count the same.
+        direct_values: (N, W).
+        context_values: (N, W).
+    """
+
+    query: Array
+    key: Array
+    pool_scores: Array | None
+    direct_values: Array
+    context_values: Array
+
+
+@dataclass(frozen=True)
+class FoldedTables:
+    """All that a folded model holds, in float32.
+
+    logits = bias + out_proj (sum_j p_j direct_values_j + a_j context_values_j)
+
+    Attributes:
+        tokens: V rows.
+        ngrams: The rows that are added to those of tokens; None for a model without bigrams.
+        distance_scores: (buckets,), the score of each bucket of distances; None without.
+        max_distance: Distances from here on share the buckets at the ends.
+        attention_window: How far a token sees to either side; 0 for all the way.
+        out_proj: (C, W), from values to logits; None where values are logits (W = C).
+        bias: (C,), the logits of a text without tokens.
+        pad_token_id: What stands before the first token in a bigram.
+        class_names: C names, in the order of the logits.
+        problem_type: The task, as the configuration has it.
+    """
+
+    tokens: TokenTables
+    ngrams: TokenTables | None
+    distance_scores: Array | None
+    max_distance: int
+    attention_window: int
+    out_proj: Array | None
+    bias: Array
+    pad_token_id: int
+    class_names: tuple[str, ...]
+    problem_type: str | None
+
+    @classmethod
+    def from_model(cls, model: HfAttnFoldedForSequenceClassification) -> FoldedTables:
+        """Copies the tables of a folded model."""
+        tensors = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
+        return cls._of(model.config.to_dict(), tensors)
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> FoldedTables:
+        """Reads the tables of a folder that `hf-attn fold` wrote.
+
+        Raises:
+            InputError: If a file is missing or broken, or the folder's model is not folded.
+        """
+        config = read_config(folder)
+        if config.get("model_type") != FOLDED_TYPE:
+            raise InputError(
+                f"{folder}: expected a model of type {FOLDED_TYPE!r}, got "
+                f"{config.get('model_type')!r}. Fold it with `hf-attn fold`."
+            )
+        path = folder / _WEIGHTS
+        try:
+            return cls._of(config, load_file(path))
+        except (SafetensorError, OSError) as error:
+            raise InputError(
+                f"{path}: expected tables in the safetensors format, got {error}. The file is "
+                "broken or cut: fold the model again or take it from another copy."
+            ) from error
+        except KeyError as error:
+            raise InputError(
+                f"{folder}: expected all tables and sizes of a folded model, but {error} is "
+                "missing. Fold the model again or take it from another copy."
+            ) from error
+
+    @classmethod
+    def _of(cls, config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> FoldedTables:
+        def optional(name: str) -> Array | None:
+            return _floats(tensors[name]) if name in tensors else None
+
+        names = {int(index): name for index, name in config["id2label"].items()}
+        return cls(
+            tokens=_token_tables("tables.tokens", tensors),
+            ngrams=_token_tables("tables.ngrams", tensors) if config["ngram_buckets"] else None,
+            distance_scores=optional("attention.relative_bias.weight"),
+            max_distance=config["relative_attention_max_distance"],
+            attention_window=config["attention_window"],
+            out_proj=optional("score.out_proj.weight"),
+            bias=_floats(tensors["score.bias"]),
+            pad_token_id=config["pad_token_id"] or 0,
+            class_names=tuple(names[index] for index in sorted(names)),
+            problem_type=config.get("problem_type"),
+        )
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Gives what the configuration in a folder says.
+
+    Raises:
+        InputError: If there is none, or it is broken.
+    """
+    path = folder / _CONFIG
+    if not path.is_file():
+        raise InputError(f"{folder}: expected a model, but there is no {_CONFIG} in it.")
+    return read_json_object(path)
+
+
+def _token_tables(prefix: str, tensors: Mapping[str, NDArray[Any]]) -> TokenTables:
+    def table(name: str) -> Array:
+        rows = _floats(tensors[f"{prefix}.{name}"])
+        scale = tensors.get(f"{prefix}.{name}_scale")
+        return rows if scale is None else rows * _floats(scale)[:, None]
+
+    scores = tensors.get(f"{prefix}.pool_scores")
+    return TokenTables(
+        query=table("query"),
+        key=table("key"),
+        pool_scores=None if scores is None else _floats(scores),
+        direct_values=table("direct_values"),
+        context_values=table("context_values"),
+    )
+
+
+def _floats(array: NDArray[Any]) -> Array:
+    return array.astype(np.float32)
