@@ -128,7 +128,7 @@ def test_int8_weights_without_torchao_say_what_to_install(folder, monkeypatch):
 @pytest.mark.parametrize("text", ["{", "[]", "\0\0"])
 def test_broken_configuration_is_named(folder, text):
     (folder / "config.json").write_text(text)
-    assert_refused(folder, "config.json: expected JSON")
+    assert_refused(folder, "config.json: expected ")
 
 
 def test_configuration_with_a_refused_value_is_named(folder):
