@@ -9,7 +9,13 @@ from typing import Annotated
 
 import typer
 
-from . import commands_to_read, commands_to_share, commands_to_teach, commands_to_use
+from . import (
+    commands_to_deploy,
+    commands_to_read,
+    commands_to_share,
+    commands_to_teach,
+    commands_to_use,
+)
 from .errors import InputError
 
 # Everything that imports torch or transformers is imported by the command that needs it:
@@ -54,6 +60,7 @@ app.command()(commands_to_use.predict)
 app.command()(commands_to_read.explain)
 app.command()(commands_to_read.trace)
 app.command()(commands_to_read.lexicon)
+app.command()(commands_to_deploy.fold)
 app.command()(commands_to_teach.demo)
 app.command()(commands_to_share.push)
 app.command()(commands_to_share.pull)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .evaluation import Evaluation
+    from .fold_folder import Folded
     from .prediction import Prediction
     from .training_run import TrainingRun
 
@@ -83,6 +84,26 @@ def print_evaluation(console: Console, result: Evaluation) -> None:
                 row["label"], *(_number(value) for name, value in row.items() if name != "label")
             )
         console.print(table)
+
+
+def folding_report(folded: Folded) -> str:
+    """Says what a folding wrote, and what it changed."""
+    loss = folded.loss
+    before, after = (num_bytes / 1e6 for num_bytes in folded.num_bytes)
+    lines = [
+        f"Folded into {folded.folder}: {after:.1f} MB of tables in {folded.table_dtype}, from "
+        f"{before:.1f} MB of weights.",
+        f"On {loss.texts:,} texts ({loss.source}) logits differ by at most "
+        f"{loss.largest_logit_difference:.1e}"
+        + ("." if loss.changed_labels is None else f"; {loss.changed_labels:,} get other labels."),
+    ]
+    if loss.metrics is not None:
+        scores = loss.metrics["before"].items()
+        lines += [
+            f"{name}: {_number(old)} before, {_number(loss.metrics['after'][name])} after."
+            for name, old in scores
+        ]
+    return "\n".join(lines)
 
 
 def _score_table(title: str, scores: dict[str, float], baseline: dict[str, float]) -> Table:

@@ -64,31 +64,23 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Score a classifier on labelled texts."""
-    from .batching import TokenizedTexts
-    from .data import load_labelled_split
     from .evaluation import evaluate_texts
+    from .labelled_texts import labelled_texts_for
     from .loading import load_classifier
-    from .run_record import read_record
 
     classifier, tokenizer = load_classifier(model)
-    columns = {
-        "text_column": text_column,
-        "text_pair_column": text_pair_column,
-        "label_column": label_column,
-        "label_separator": label_separator,
-    }
-    if not any(columns.values()):  # then as in training
-        trained_on = (read_record(model) or {}).get("settings", {}).get("data", {})
-        columns = {name: trained_on.get(name) for name in columns}
-    labelled = load_labelled_split(
+    texts = labelled_texts_for(
+        model,
+        classifier,
+        tokenizer,
         data,
         split,
-        labels=classifier.config.class_names,
-        problem_type=classifier.config.problem_type,
         unseen_labels=unseen_labels,
-        **columns,
+        text_column=text_column,
+        text_pair_column=text_pair_column,
+        label_column=label_column,
+        label_separator=label_separator,
     )
-    texts = TokenizedTexts.from_dataset(labelled, tokenizer)
     result = evaluate_texts(classifier, texts, batch_size=batch_size)
     if as_json:
         typer.echo(json.dumps(result.to_dict(), ensure_ascii=False))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .batching import TokenizedTexts
 from .metrics import score_baseline, score_classes, score_logits
-from .modeling_hf_attn import HfAttnForSequenceClassification
+from .modeling_hf_attn import HfAttnClassifier
 from .prediction import predict_logits
 from .problem_types import MULTI, REGRESSION, SINGLE, ProblemType
 
@@ -36,7 +36,7 @@ class Evaluation:
 
 
 def evaluate_texts(
-    model: HfAttnForSequenceClassification,
+    model: HfAttnClassifier,
     texts: TokenizedTexts,
     *,
     train_labels: NDArray[Any] | None = None,

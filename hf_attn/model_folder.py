@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from .modeling_hf_attn import HfAttnForSequenceClassification
+from .modeling_hf_attn import HfAttnClassifier
 from .run_record import read_record, write_record
 from .token_counts import read_token_counts, write_token_counts
 from .training_trace import TrainingTrace, read_training_trace, write_training_trace
@@ -43,7 +43,7 @@ def read_run_files(folder: Path) -> RunFiles:
 
 def write_model(
     folder: Path,
-    model: HfAttnForSequenceClassification,
+    model: HfAttnClassifier,
     tokenizer: PreTrainedTokenizerBase,
     run: RunFiles,
 ) -> None:

@@ -1236,8 +1236,11 @@ class HfAttnFoldedForSequenceClassification(HfAttnClassifier):
         received, weights, scores, _ = self.attention(
             terms, pool_weights, attention_mask, bool(output_attentions), output_intermediates
         )
-        pooled = weighted_sum(pool_weights, terms.direct_values)
-        logits = self.score(pooled + weighted_sum(received, terms.context_values))
+        weighted = pool_weights.unsqueeze(-1) * terms.direct_values
+        weighted = weighted + received.unsqueeze(-1) * terms.context_values
+        # Not a matrix product: that sums the tokens of a long text in a row, and rounds more.
+        pooled = weighted.sum(1)
+        logits = self.score(pooled)
         details: dict[str, Any] = {}
         if output_contributions or output_intermediates:
             terms = self._in_classes(terms)

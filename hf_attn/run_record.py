@@ -21,7 +21,7 @@ from .batching import TokenizedTexts
 from .errors import InputError
 from .evaluation import Evaluation
 from .fetching import find_file
-from .modeling_hf_attn import HfAttnForSequenceClassification
+from .modeling_hf_attn import HfAttnClassifier
 from .sources import source_kind
 from .training_trace import ENTROPY
 
@@ -43,7 +43,7 @@ _PACKAGES = ("hf-attn", "torch", "transformers", "tokenizers", "datasets", "acce
 
 def make_record(
     settings: Settings,
-    model: HfAttnForSequenceClassification,
+    model: HfAttnClassifier,
     data: datasets.DatasetDict,
     texts: Mapping[str, TokenizedTexts],
     evaluations: Mapping[str, Evaluation] | None,
