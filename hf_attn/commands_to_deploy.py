@@ -16,6 +16,10 @@ def fold(
     table_dtype: Annotated[
         str, typer.Option(help="What the tables hold: float32, float16 or int8.")
     ] = "float32",
+    attention_window: Annotated[
+        int | None,
+        typer.Option(min=0, help="How far a token sees to either side; as in training without it."),
+    ] = None,
     data: Annotated[
         str | None,
         typer.Option(help="Labelled file, folder, Hub id or corpus to measure the loss on."),
@@ -30,6 +34,12 @@ def fold(
     from .fold_folder import fold_folder
 
     folded = fold_folder(
-        model, folder, table_dtype=table_dtype, data=data, split=split, overwrite=overwrite
+        model,
+        folder,
+        table_dtype=table_dtype,
+        attention_window=attention_window,
+        data=data,
+        split=split,
+        overwrite=overwrite,
     )
     typer.echo(folding_report(folded))

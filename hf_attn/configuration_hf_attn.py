@@ -131,12 +131,26 @@ class HfAttnConfig(PreTrainedConfig):
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """Gives the configuration of saved values; labels in the keywords replace saved ones."""
+        cls._warn_of_another_window(config_dict, kwargs)
         given = {name: kwargs.pop(name) for name in ("id2label", "label2id") if name in kwargs}
         saved = config_dict.get("id2label") or {}
         if given or kwargs.get("num_labels", len(saved)) != len(saved):
             names = {"id2label": None, "label2id": None}
             config_dict = config_dict | names | given
         return super().from_dict(config_dict, **kwargs)
+
+    @staticmethod
+    def _warn_of_another_window(config_dict: dict[str, Any], kwargs: dict[str, Any]) -> None:
+        saved = config_dict.get("attention_window", 0)
+        window = kwargs.get("attention_window", saved)
+        if window != saved:
+            logger.warning(
+                f"attention_window={window!r} is not the {saved!r} that the model was trained with "
+                "(0: all tokens). Each token sees others now: the logits of texts with more than "
+                f"{min(filter(None, (window, saved))) + 1} tokens change, and their explanations "
+                "are exactly those of the changed logits. Measure what it costs with "
+                "`hf-attn evaluate`, or train with --attention-window."
+            )
 
     def _warn_of_misspelt_fields(self, kwargs: dict[str, Any]) -> None:
         known = set(self.__dataclass_fields__) | _KEYWORDS_OF_TRANSFORMERS

@@ -39,6 +39,7 @@ def fold_folder(
     folder: Path,
     *,
     table_dtype: str = "float32",
+    attention_window: int | None = None,
     data: str | None = None,
     split: str | None = None,
     overwrite: bool = False,
@@ -49,6 +50,7 @@ def fold_folder(
         source: A folder that training wrote, or a Hub id.
         folder: Where to; made if missing.
         table_dtype: What the tables hold: "float32", "float16" or "int8".
+        attention_window: How far a token sees to either side; None for the model's own.
         data: Labelled texts to measure the loss on; without them it is measured on texts of words
             drawn as often as in training.
         split: Of the data; None takes "test", or the only one there is.
@@ -65,7 +67,7 @@ def fold_folder(
             f"{source}: expected a classifier that training wrote, got one that is folded already. "
             "Give the folder that it was folded from."
         )
-    folded = fold(model, table_dtype=table_dtype)
+    folded = fold(model, table_dtype=table_dtype, attention_window=attention_window)
     run = read_run_files(find_folder(source))
     if data is None:
         texts, name = draw_texts(tokenizer, run.token_counts), "drawn words"

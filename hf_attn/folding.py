@@ -46,7 +46,10 @@ _FIELDS = (
 
 
 def fold(
-    model: HfAttnForSequenceClassification, *, table_dtype: str = "float32"
+    model: HfAttnForSequenceClassification,
+    *,
+    table_dtype: str = "float32",
+    attention_window: int | None = None,
 ) -> HfAttnFoldedForSequenceClassification:
     """Gives the folded form of a classifier: the same logits and explanations, from tables.
 
@@ -56,6 +59,8 @@ def fold(
     Args:
         model: The classifier; it stays as it is.
         table_dtype: What the tables hold: "float32", "float16" or "int8".
+        attention_window: How far a token sees to either side; None for the model's own. Another one
+            changes the logits of texts that are longer.
 
     Raises:
         InputError: If there is no such `table_dtype`, if a number does not fit into it, or if the
@@ -77,6 +82,8 @@ def fold(
             "another table_dtype fold the model that it was folded from."
         )
     fields = {name: getattr(model.config, name) for name in _FIELDS}
+    if attention_window is not None:
+        fields["attention_window"] = attention_window
     config = HfAttnFoldedConfig(table_dtype=cast(Any, table_dtype), **fields)
     folded = HfAttnFoldedForSequenceClassification(config)
     folded.to(model.device)  # type: ignore[arg-type]

@@ -28,8 +28,9 @@ from .configuration_hf_attn import HfAttnConfig, HfAttnFoldedConfig
 # each computed again in the backward pass. 8 Mi are 32 MiB in float32, from where on glibc hands
 # freed memory back at once: smaller blocks leave holes that add up to the whole T x T.
 MAX_SCORES_PER_BLOCK = 1 << 23
-# With a window, blocks smaller than this would spend their time on being started.
-LEAST_ROWS_PER_BLOCK = 256
+# With a window, long texts are cut into pieces of so many queries: fewer make matrices that are
+# slow to multiply, more score too many keys that no query sees.
+ROWS_PER_PIECE = 32
 
 
 class _QuickOutput(ModelOutput):
@@ -376,6 +377,11 @@ class HfAttnScoredAttention(GradientCheckpointingLayer):
             Attention received (B, T), weights and scores (B, 1, T, T) or None, and the attended
             values (B, T, N) or None.
         """
+        # Who asks for all pairs of tokens pays for them: they are computed as one matrix.
+        wants_pairs = output_attentions or output_scores or torch.compiler.is_exporting()
+        if self.window and not wants_pairs and key.shape[1] > ROWS_PER_PIECE + 2 * self.window:
+            pieces = _Pieces(key.shape[1], ROWS_PER_PIECE, self.window)
+            return self._attend_in_pieces(pieces, query, key, pool_weights, attention_mask, value)
         attend = partial(
             self.attend,
             key=key,
@@ -386,6 +392,53 @@ class HfAttnScoredAttention(GradientCheckpointingLayer):
             output_scores=output_scores,
         )
         return self._attend_in_blocks(attend, query, pool_weights)
+
+    def _attend_in_pieces(
+        self,
+        pieces: "_Pieces",
+        query: Tensor,
+        key: Tensor,
+        pool_weights: Tensor,
+        attention_mask: Tensor,
+        value: Tensor | None,
+    ) -> Block:
+        """Attends in each piece of the texts as if it were a text, so that cost is linear in T."""
+        distance_scores = self.relative_bias(pieces.width, key.device)
+
+        def attend(
+            query: Tensor,
+            pool_weights: Tensor,
+            key: Tensor,
+            attention_mask: Tensor,
+            value: Tensor | None,
+        ) -> Block:
+            return self.attend(
+                query,
+                pool_weights,
+                self.window,
+                key=key,
+                value=value,
+                attention_mask=attention_mask,
+                distance_scores=distance_scores,
+            )
+
+        inputs = (
+            pieces.queries(query),
+            pieces.queries(pool_weights),
+            pieces.cut(key),
+            pieces.cut(attention_mask),
+            None if value is None else pieces.cut(value),
+        )
+        at_once = max(1, MAX_SCORES_PER_BLOCK // (pieces.rows * pieces.width))
+        blocks = []
+        for start in range(0, len(inputs[0]), at_once):
+            part = slice(start, start + at_once)
+            these = (None if tensor is None else tensor[part] for tensor in inputs)
+            blocks.append(_recompute_in_backward(attend, *these))
+        received = pieces.add_up(torch.cat([block[0] for block in blocks]))
+        if value is None:
+            return received, None, None, None
+        return received, None, None, pieces.join(torch.cat([block[3] for block in blocks]))
 
     def score(
         self, query: Tensor, key: Tensor, distance: Tensor, distance_scores: Tensor | None
@@ -411,62 +464,44 @@ class HfAttnScoredAttention(GradientCheckpointingLayer):
     def _attend_in_blocks(
         self, attend: Callable[..., Any], query: Tensor, pool_weights: Tensor
     ) -> Block:
-        """Runs blocks of queries, each on the keys that it sees."""
+        """Runs as many queries at once as memory makes good, and all in an export."""
         batch_size, length = pool_weights.shape
-        rows = self._rows_in_a_block(batch_size, length)
-        if rows >= length:
-            block: Block = attend(query, pool_weights, 0, slice(0, length))
+        rows = max(1, math.ceil(MAX_SCORES_PER_BLOCK / max(1, batch_size) / max(1, length)))
+        if rows >= length or torch.compiler.is_exporting():
+            block: Block = attend(query, pool_weights, 0)
             return block
-        received = torch.zeros_like(pool_weights)
-        blocks = []
-        for start in range(0, length, rows):
-            stop = min(start + rows, length)
-            seen = slice(0, length)
-            if self.window:
-                seen = slice(max(0, start - self.window), min(length, stop + self.window))
-            block = _recompute_in_backward(
-                attend, query[:, start:stop], pool_weights[:, start:stop], start, seen
+        blocks = [
+            _recompute_in_backward(
+                attend, query[:, start : start + rows], pool_weights[:, start : start + rows], start
             )
-            received[:, seen] = received[:, seen] + block[0]
-            blocks.append(block[1:])
+            for start in range(0, length, rows)
+        ]
+        received = torch.stack([block[0] for block in blocks]).sum(0)
         weights, scores, values = (
             None if parts[0] is None else torch.cat(parts, dim=-2)
-            for parts in zip(*blocks, strict=True)
+            for parts in zip(*(block[1:] for block in blocks), strict=True)
         )
         return received, weights, scores, values
-
-    def _rows_in_a_block(self, batch_size: int, length: int) -> int:
-        """Gives how many queries attend at once: as many as memory, or the window, makes good."""
-        if torch.compiler.is_exporting():
-            return length
-        most_scores = MAX_SCORES_PER_BLOCK / max(1, batch_size)
-        if not self.window:
-            return max(1, math.ceil(most_scores / max(1, length)))
-        # A block of rows sees rows + 2 window tokens.
-        rows = int((self.window**2 + most_scores) ** 0.5) - self.window
-        return max(1, min(rows, max(self.window, LEAST_ROWS_PER_BLOCK)))
 
     def attend(
         self,
         query: Tensor,
         pool_weights: Tensor,
         start: int,
-        seen: slice,
         *,
         key: Tensor,
         value: Tensor | None,
         attention_mask: Tensor,
         distance_scores: Tensor | None,
-        output_attentions: bool,
-        output_scores: bool,
+        output_attentions: bool = False,
+        output_scores: bool = False,
     ) -> Block:
-        """Attends from a block of queries to the keys it sees: softmax, then weighted sums.
+        """Attends from a block of queries to all keys: softmax, then weighted sums.
 
         Args:
-            query: (B, Q, K), already divided by sqrt(K), as [`project`] gives it.
+            query: (B, Q, K), already divided by sqrt(K).
             pool_weights: (B, Q), how the text weighs the tokens of the queries, p.
             start: Which token the first query is of.
-            seen: The tokens whose keys are attended to.
             key: (B, T, K).
             value: (B, T, N), or None.
             attention_mask: (B, T), True at tokens and False at padding.
@@ -475,31 +510,75 @@ class HfAttnScoredAttention(GradientCheckpointingLayer):
             output_scores: Whether to give the scores that they are the softmax of.
 
         Returns:
-            Attention received (B, seen), weights and scores (B, 1, Q, T) or None, and the attended
+            Attention received (B, T), weights and scores (B, 1, Q, T) or None, and the attended
             values (B, Q, N) or None.
         """
-        rows, length = query.shape[1], key.shape[1]
-        places = torch.arange(length, device=key.device)
-        distance = places[seen] - places[start : start + rows, None]
-        scores = self.score(query, key[:, seen], distance, distance_scores)
-        lowest = torch.finfo(scores.dtype).min
+        places = torch.arange(key.shape[1], device=key.device)
+        distance = places - places[start : start + query.shape[1], None]
+        scores = self.score(query, key, distance, distance_scores)
         # In place, as nobody else reads them: memory for a second matrix costs more than the fill.
-        scores.masked_fill_(~attention_mask[:, None, seen], lowest)
+        scores.masked_fill_(~attention_mask[:, None], torch.finfo(scores.dtype).min)
         weights = scores.softmax(-1)
-        query_mask = attention_mask[:, start : start + rows, None]
+        query_mask = attention_mask[:, start : start + query.shape[1], None]
         attentions = None
         if output_attentions:
-            weights = weights * (query_mask & attention_mask[:, None, seen])
-            attentions = _widen(weights, seen, length).unsqueeze(1)
-            weights = attentions.squeeze(1)[..., seen]  # what is returned gets the gradient
-        if output_scores:
-            scores = _widen(scores, seen, length, lowest).unsqueeze(1)
+            attentions = (weights * (query_mask & attention_mask[:, None])).unsqueeze(1)
+            weights = attentions.squeeze(1)  # what is returned gets the gradient
         dropped = F.dropout(weights, self.attention_dropout, self.training)
         received = (pool_weights.unsqueeze(1) @ dropped).squeeze(1)
         values = None
         if value is not None:  # nothing flows to padding, whether attentions are wanted or not
-            values = (dropped.to(value.dtype) @ value[:, seen]) * query_mask
-        return received, attentions, scores if output_scores else None, values
+            values = (dropped.to(value.dtype) @ value) * query_mask
+        return received, attentions, scores.unsqueeze(1) if output_scores else None, values
+
+
+class _Pieces:
+    """Texts cut into pieces of so many queries each, with the window to either side.
+
+    Args:
+        length: T.
+        rows: Queries of a piece.
+        window: Tokens that a query sees to either side.
+    """
+
+    def __init__(self, length: int, rows: int, window: int) -> None:
+        self.length = length
+        self.rows = rows
+        self.window = window
+        self.count = math.ceil(length / rows)
+        self.width = rows + 2 * window
+        self._extra = self.count * rows - length
+
+    def cut(self, tokens: Tensor) -> Tensor:
+        """Gives what each piece sees, (B count, width, ...), of tokens (B, T, ...)."""
+        padded = _pad_tokens(tokens, self.window, self.window + self._extra)
+        seen: Tensor = padded.unfold(1, self.width, self.rows).movedim(-1, 2).flatten(0, 1)
+        return seen
+
+    def queries(self, tokens: Tensor) -> Tensor:
+        """Gives the tokens that attend in each piece, (B count, rows, ...), of (B, T, ...)."""
+        padded = _pad_tokens(tokens, 0, self._extra)
+        rows: Tensor = padded.unflatten(1, (self.count, self.rows)).flatten(0, 1)
+        return rows
+
+    def join(self, pieces: Tensor) -> Tensor:
+        """Gives (B, T, N) of the queries of the pieces, (B count, rows, N)."""
+        tokens: Tensor = pieces.unflatten(0, (-1, self.count)).flatten(1, 2)[:, : self.length]
+        return tokens
+
+    def add_up(self, pieces: Tensor) -> Tensor:
+        """Gives (B, T), the sums of what the pieces say of a token, (B count, width)."""
+        places = torch.arange(self.width, device=pieces.device)
+        places = places + self.rows * torch.arange(self.count, device=pieces.device).unsqueeze(1)
+        of_text: Tensor = pieces.unflatten(0, (-1, self.count)).flatten(1)
+        sums = of_text.new_zeros(len(of_text), self.count * self.rows + 2 * self.window)
+        sums = sums.index_add(1, places.flatten(), of_text)
+        return sums[:, self.window : self.window + self.length]
+
+
+def _pad_tokens(tokens: Tensor, before: int, after: int) -> Tensor:
+    """Gives tokens (B, T, ...) with zeros before the first and after the last."""
+    return F.pad(tokens, (0, 0) * (tokens.dim() - 2) + (before, after))
 
 
 class HfAttnAttention(HfAttnScoredAttention):
@@ -553,13 +632,6 @@ class HfAttnAttention(HfAttnScoredAttention):
     def project(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Gives queries, divided by sqrt(K), and keys, both (..., K), of features (..., D)."""
         return self.q_proj(features) * self.scaling, self.k_proj(features)
-
-
-def _widen(rows: Tensor, seen: slice, length: int, value: float = 0) -> Tensor:
-    """Gives rows over `length` tokens from those over the tokens `seen`."""
-    if rows.shape[-1] == length:
-        return rows
-    return F.pad(rows, (seen.start, length - seen.stop), value=value)
 
 
 def _recompute_in_backward(function: Callable[..., Any], *args: Any) -> Any:

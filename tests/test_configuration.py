@@ -144,6 +144,20 @@ def test_default_config_warns_of_nothing(warnings_logged):
     assert warnings_logged() == []
 
 
+@pytest.mark.parametrize(("saved", "window", "changes_from"), [(0, 4, 5), (4, 0, 5), (4, 6, 5)])
+def test_another_window_than_in_training_says_what_changes(
+    saved, window, changes_from, tmp_path, warnings_logged
+):
+    HfAttnConfig(attention_window=saved).save_pretrained(tmp_path)
+    assert HfAttnConfig.from_pretrained(tmp_path, attention_window=saved).attention_window == saved
+    assert not warnings_logged()
+    config = HfAttnConfig.from_pretrained(tmp_path, attention_window=window)
+    assert config.attention_window == window
+    (message,) = warnings_logged()
+    assert f"attention_window={window} is not the {saved}" in message
+    assert f"texts with more than {changes_from} tokens change" in message
+
+
 @pytest.mark.parametrize(
     ("misspelt", "meant"),
     [

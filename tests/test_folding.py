@@ -174,6 +174,16 @@ def test_numpy_tables_of_a_broken_folder_are_refused(broken, tmp_path):
         FoldedTables.from_folder(tmp_path)
 
 
+def test_folded_window_is_that_of_a_model_with_it():
+    model = classifier()
+    windowed = classifier(attention_window=4)
+    windowed.load_state_dict(model.state_dict())
+    batch = masked_batch()
+    logits = fold(model, attention_window=4)(**batch).logits
+    torch.testing.assert_close(logits, windowed(**batch).logits, rtol=0, atol=1e-5)
+    assert (logits - model(**batch).logits).abs().max() > 1e-3
+
+
 def test_model_stays_as_it_is_when_folded():
     model = classifier(ngram_buckets=37)
     before = copy.deepcopy(model.state_dict())

@@ -489,10 +489,10 @@ def test_token_dropout_hides_tokens_in_training_only():
 # Query blocks
 
 
-def forward_and_gradients(model, batch, seed=0):
+def forward_and_gradients(model, batch, seed=0, kept=KEPT):
     torch.manual_seed(seed)
     model.zero_grad()
-    outputs = model(**batch, labels=torch.tensor([0, 1, 2, 0, 1]), **KEPT)
+    outputs = model(**batch, labels=torch.tensor([0, 1, 2, 0, 1]), **kept)
     outputs.loss.backward()
     return outputs, gradients(model)
 
@@ -517,14 +517,24 @@ def test_query_blocks_equal_the_full_matrix(variant, mode, rows, monkeypatch):
 
 
 @both_modes
-@pytest.mark.parametrize(("window", "rows"), [(1, 1), (4, 3), (3, 11), (40, 7)])
-def test_window_in_blocks_equals_the_full_matrix(window, rows, mode, monkeypatch):
-    model = small_classifier(attention_window=window, ngram_buckets=37).train(mode == "train")
-    whole, whole_gradients = forward_and_gradients(model, masked_batch())
-    monkeypatch.setattr(modeling_hf_attn, "MAX_SCORES_PER_BLOCK", 5 * LENGTH * rows)
-    outputs, block_gradients = forward_and_gradients(model, masked_batch())
-    torch.testing.assert_close(outputs.to_tuple(), whole.to_tuple(), rtol=0, atol=1e-12)
-    assert_all_equal(block_gradients, whole_gradients, atol=1e-11)
+@pytest.mark.parametrize("at_once", [1, 4, 1000])
+@pytest.mark.parametrize(("window", "rows"), [(1, 1), (4, 3), (3, 11), (9, 5)])
+@pytest.mark.parametrize("variant", VARIANTS[:8], ids=variant_name)
+def test_pieces_of_a_window_equal_the_full_matrix(
+    variant, window, rows, at_once, mode, monkeypatch
+):
+    model = small_classifier(**variant, attention_window=window).train(mode == "train")
+    batch = masked_batch()
+    whole, whole_gradients = forward_and_gradients(model, batch)  # attentions are one matrix
+    monkeypatch.setattr(modeling_hf_attn, "ROWS_PER_PIECE", rows)
+    scores = at_once * rows * (rows + 2 * window)
+    monkeypatch.setattr(modeling_hf_attn, "MAX_SCORES_PER_BLOCK", scores)
+    kept = {**KEPT, "output_attentions": False}
+    outputs, piece_gradients = forward_and_gradients(model, batch, kept=kept)
+    assert outputs.attentions is None
+    for name in ("logits", "contributions", "attention_received", "hidden_states"):
+        torch.testing.assert_close(outputs[name], whole[name], rtol=0, atol=1e-12, msg=name)
+    assert_all_equal(piece_gradients, whole_gradients, atol=1e-11)
 
 
 def test_window_scores_no_more_keys_than_it_sees(monkeypatch):
@@ -532,16 +542,15 @@ def test_window_scores_no_more_keys_than_it_sees(monkeypatch):
     score = modeling_hf_attn.HfAttnAttention.score
 
     def spy(self, query, key, *args):
-        scored.append(query.shape[1] * key.shape[1])
+        scored.append(len(query) * query.shape[1] * key.shape[1])
         return score(self, query, key, *args)
 
     monkeypatch.setattr(modeling_hf_attn.HfAttnAttention, "score", spy)
-    monkeypatch.setattr(modeling_hf_attn, "LEAST_ROWS_PER_BLOCK", 10)
     model = small_classifier(attention_window=6)
     for length in (1_000, 10_000):
         with torch.no_grad():
             model(torch.ones(1, length, dtype=torch.long))
-        assert sum(scored) <= length * (10 + 2 * 6)
+        assert sum(scored) <= (length + 32) * (32 + 2 * 6)
         scored.clear()
 
 

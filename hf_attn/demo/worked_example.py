@@ -48,7 +48,6 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, scaled: bool) -> Worked
             (query * (attention.scaling if scaled else 1)).unsqueeze(0),
             query.new_full((1, len(query)), 1 / len(query)),
             0,
-            slice(0, length),
             key=key.unsqueeze(0),
             value=value.unsqueeze(0),
             attention_mask=torch.ones(1, length, dtype=torch.bool),
