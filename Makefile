@@ -29,8 +29,9 @@ install: $(BASE) ## the package and what it needs to run, editable
 demo: $(BASE) ## fetch R8, train on it, evaluate, answer three sentences
 	$(BIN)/hf-attn quickstart $(DEMO_ARGS)
 
+# A process for each core, with one thread each: they get in each other's way with more.
 test: lint types ## lint, types and tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
 lint: $(DEV) ## ruff: rules and layout
 	$(BIN)/ruff check .
