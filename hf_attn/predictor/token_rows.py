@@ -1,0 +1,86 @@
+"""All that a token brings along side by side, so that a batch takes one look-up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .tables import FoldedTables, TokenTables
+
+    Array = NDArray[np.float32]
+    Integers = NDArray[np.intp]
+
+# Rows that start at a multiple of a cache line, 64 bytes, are copied fastest.
+_NUMBERS_PER_CACHE_LINE = 16
+
+
+class TokenRows:
+    """Rows of queries, keys and values.
+
+    Args:
+        tables: The tables of a folded model.
+        scale: What queries are multiplied with.
+
+    Attributes:
+        padding: (2,), the indices of a token and a bigram whose rows are 0.
+        largest_score: What no score of a query and a key exceeds in size.
+
+    Raises:
+        InputError: If a number in the tables is NaN or infinite.
+    """
+
+    def __init__(self, tables: FoldedTables, scale: float) -> None:
+        tokens = tables.tokens
+        parts = (tokens.query, tokens.key, tokens.direct_values, tokens.context_values)
+        stops = np.cumsum([part.shape[1] for part in parts]).tolist()
+        self.query, self.key, self.direct, self.context = (
+            slice(start, stop) for start, stop in zip([0, *stops], stops, strict=False)
+        )
+        self._tokens, query, key = _join(tokens, scale)
+        self._ngrams = None
+        if tables.ngrams is not None:
+            self._ngrams, more_query, more_key = _join(tables.ngrams, scale)
+            query, key = query + more_query, key + more_key
+        self.padding = (len(tokens.query), 0 if self._ngrams is None else len(self._ngrams) - 1)
+        self.largest_score = query * key / scale
+
+    def take(self, token_ids: Integers, bigrams: Integers | None) -> Array:
+        """Gives the rows (..., R) of tokens (...) after the tokens that make bigrams (...)."""
+        # Ids were checked; to let NumPy clip them is what makes it copy at once.
+        rows = self._tokens.take(token_ids, axis=0, mode="clip")
+        if self._ngrams is not None:
+            rows += self._ngrams.take(bigrams, axis=0, mode="clip")
+        return rows
+
+
+def _join(tables: TokenTables, scale: float) -> tuple[Array, float, float]:
+    """Gives the rows, one of 0 below them, and the largest norms of a query and a key."""
+    parts = (tables.query * np.float32(scale), tables.key, tables.direct_values)
+    parts += (tables.context_values,)
+    for part in parts:
+        check_finite(part)
+    width = sum(part.shape[1] for part in parts)
+    whole_lines = -(-width // _NUMBERS_PER_CACHE_LINE) * _NUMBERS_PER_CACHE_LINE
+    rows = np.zeros((len(tables.query) + 1, whole_lines), dtype=np.float32)
+    np.concatenate(parts, axis=1, out=rows[:-1, :width])
+    norms = [float(np.sqrt(np.einsum("ij,ij->i", part, part).max())) for part in parts[:2]]
+    return rows, norms[0], norms[1]
+
+
+def check_finite(numbers: NDArray[Any]) -> None:
+    """Refuses what broken weights give.
+
+    Raises:
+        InputError: If a number is NaN or infinite.
+    """
+    if not np.isfinite(numbers).all():
+        raise InputError(
+            "expected tables of numbers, got NaN or infinity: the model's weights are broken "
+            "(training may have diverged). Train it again with a lower --learning-rate."
+        )
