@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import time
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from .distances import Distances
 
     Array = NDArray[np.float32]
 
@@ -18,18 +20,9 @@ if TYPE_CHECKING:
 # stay float32 numbers.
 _LARGEST_SAFE_SCORE = 100.0
 _SMALLEST = np.finfo(np.float32).tiny
-
-
-class Distances(NamedTuple):
-    """What the distances between Q queries and T keys do to their scores.
-
-    Attributes:
-        scores: (Q, T), in the base of the exponential; -inf beyond the window.
-        factors: (Q, T), their exponentials.
-    """
-
-    scores: Array
-    factors: Array
+# Up to so many multiplications OpenBLAS, which NumPy comes with, starts no threads of its own: they
+# would run beside those that were asked for, and wait for each other on a busy machine.
+MOST_MULTIPLICATIONS = 1 << 18
 
 
 @cache
@@ -68,14 +61,14 @@ class Attention:
         distances: Distances | None,
         counted: Array | None,
     ) -> Array:
-        """Gives the attention received (B, 1, T).
+        """Gives the attention received (..., 1, T).
 
         Args:
-            query: (B, Q, K), in the base of the exponential.
-            columns: (B, K, T), keys.
-            weights: (B, 1, Q), how the text weighs the tokens of the queries, p.
-            distances: What the distances between the queries and the keys do.
-            counted: (B, T, 1), 1 at tokens and 0 at padding; None where all are tokens.
+            query: (..., Q, K), in the base of the exponential.
+            columns: (..., K, T), keys.
+            weights: (..., 1, Q), how the text weighs the tokens of the queries, p.
+            distances: What the distances (..., Q, T) between the queries and the keys do.
+            counted: (..., T, 1), 1 at tokens and 0 at padding; None where all are tokens.
         """
         if self._is_safe:
             return self._unshifted(query, columns, weights, distances, counted)[0]
@@ -94,8 +87,8 @@ class Attention:
         distances: Distances | None,
         counted: Array | None,
     ) -> tuple[Array, Array]:
-        """Takes exponentials of the scores as they are, and gives their sums (B, 1, Q), too."""
-        weighed = query @ columns
+        """Takes exponentials of the scores as they are, and gives their sums (..., 1, Q), too."""
+        weighed = _products(query, columns)
         self.exponential(weighed, out=weighed)
         if distances is not None:
             weighed *= distances.factors
@@ -116,16 +109,29 @@ class Attention:
         counted: Array | None,
     ) -> Array:
         """Takes the largest score of a row away first, as it may be too large for a float32."""
-        scores = query @ columns
+        scores = _products(query, columns)
         if distances is not None:
             scores += distances.scores
         if counted is not None:
-            scores[np.broadcast_to(counted.swapaxes(1, 2) == 0, scores.shape)] = -np.inf
+            scores[np.broadcast_to(counted.swapaxes(-1, -2) == 0, scores.shape)] = -np.inf
         largest = scores.max(-1, keepdims=True)
         scores -= np.where(np.isfinite(largest), largest, 0)
         weighed = self.exponential(scores, out=scores)
         sums = np.maximum(weighed.sum(-1), _SMALLEST).reshape(weights.shape)
         return (weights / sums) @ weighed
+
+
+def _products(query: Array, columns: Array) -> Array:
+    """Gives query (..., Q, K) times columns (..., K, T)."""
+    num_keys = columns.shape[-1]
+    at_once = max(1, MOST_MULTIPLICATIONS // (query.shape[-2] * query.shape[-1]))
+    if num_keys <= at_once:
+        return query @ columns
+    products = np.empty((*query.shape[:-1], num_keys), dtype=np.float32)
+    for start in range(0, num_keys, at_once):
+        some = slice(start, start + at_once)
+        np.matmul(query, columns[..., some], out=products[..., some])
+    return products
 
 
 def base() -> tuple[np.ufunc, float]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
-from .attention import Distances, base
+from .attention import base
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,59 +16,85 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float32]
 
-# Up to here the factors of a text are kept, 3 MB for all lengths; the copy pays off most for them.
-_LONGEST_KEPT = 128
+# For so many keys factors are copied, as a product with short rows apart is slow, and kept: those
+# of all lengths take 9 MB.
+_MOST_KEYS_KEPT = 192
+_LEAST_REACH = 1024
+
+
+class Distances(NamedTuple):
+    """What the distances between Q queries and T keys do to their scores.
+
+    Attributes:
+        scores: (..., Q, T), in the base of the exponential; -inf beyond the window.
+        factors: (..., Q, T), their exponentials.
+    """
+
+    scores: Array
+    factors: Array
+
+    def in_blocks(self, num_queries: int) -> Distances:
+        """Gives the same (blocks, num_queries, T)."""
+        shape = (-1, num_queries, self.scores.shape[1])
+        return Distances(self.scores.reshape(shape), self.factors.reshape(shape))
 
 
 class DistanceScores:
     """Scores of the distances j - i from query i to key j, and their exponentials.
 
     Attributes:
+        window: The largest distance that is seen, 0 for any.
         largest: The largest score in size.
     """
 
     def __init__(self, tables: FoldedTables) -> None:
         self.window = tables.attention_window
-        by_distance = np.zeros(1, dtype=np.float32)
+        self._by_distance = np.zeros(1, dtype=np.float32)
         if tables.distance_scores is not None:
             buckets = tabulate_buckets(len(tables.distance_scores), tables.max_distance)
-            by_distance = tables.distance_scores[buckets].astype(np.float32)
-        self.largest = float(np.abs(by_distance).max())
-        exponential, scale = base()
-        self._scores = by_distance * np.float32(scale)
-        with np.errstate(over="ignore"):  # the largest score then says that they are too large
-            self._factors = exponential(self._scores)
-        self._kept: dict[int, Distances] = {}
-
-    def of_text(self, length: int) -> Distances | None:
-        """Gives what all distances between the tokens of a text do, or None if nothing."""
-        if length > _LONGEST_KEPT:
-            return self.between(0, length, length)
-        if length not in self._kept and (distances := self.between(0, length, length)) is not None:
-            self._kept[length] = Distances(
-                distances.scores, np.ascontiguousarray(distances.factors)
-            )
-        return self._kept.get(length)
+            self._by_distance = tables.distance_scores[buckets].astype(np.float32)
+        self.largest = float(np.abs(self._by_distance).max())
+        self._line = self._line_of(_LEAST_REACH)
+        self._kept: dict[tuple[int, int, int], Distances] = {}
 
     def between(self, first_query: int, num_queries: int, num_keys: int) -> Distances | None:
-        """Gives what distances do between some tokens and the keys of the first tokens.
+        """Gives what distances do between some tokens and the first ones, or None if nothing.
 
         Args:
             first_query: The token that the first query is of.
             num_queries: How many queries there are.
             num_keys: How many keys there are, from token 0 on.
         """
-        first = -(first_query + num_queries - 1)
-        distance = np.arange(first, num_keys - first_query)
-        is_beyond = np.abs(distance) > self.window if self.window else np.zeros(1, dtype=bool)
-        if not (is_beyond.any() or self.largest):
+        if not (self.window or self.largest):
             return None
-        farthest = len(self._scores) // 2
-        place = distance.clip(-farthest, farthest) + farthest
-        scores = np.where(is_beyond, np.float32(-np.inf), self._scores[place])
-        factors = np.where(is_beyond, np.float32(0), self._factors[place])
-        # Row i of the matrix begins where query i stands, one place before that of row i - 1.
-        return Distances(*(sliding_window_view(x, num_keys)[::-1] for x in (scores, factors)))
+        asked = (first_query, num_queries, num_keys)
+        if asked in self._kept:
+            return self._kept[asked]
+        line, reach = self._line, max(first_query + num_queries, num_keys)
+        if len(line.scores) < 2 * reach:
+            self._line = line = self._line_of(2 * reach)
+        # Row i begins at the distance of token 0 from its query, one before that of row i - 1.
+        offset = 4 * (len(line.scores) // 2 - first_query)
+        scores, factors = (
+            np.ndarray((num_queries, num_keys), np.float32, numbers, offset, (-4, 4))
+            for numbers in line
+        )
+        found = Distances(scores, factors)
+        if num_keys <= _MOST_KEYS_KEPT:
+            self._kept[asked] = found = Distances(scores, np.ascontiguousarray(factors))
+        return found
+
+    def _line_of(self, reach: int) -> Distances:
+        """Gives what the distances from -reach to reach do, (2 reach + 1,)."""
+        distance = np.arange(-reach, reach + 1)
+        farthest = len(self._by_distance) // 2
+        exponential, scale = base()
+        scores = self._by_distance[distance.clip(-farthest, farthest) + farthest] * scale
+        if self.window:
+            scores[np.abs(distance) > self.window] = -np.inf
+        scores = scores.astype(np.float32)
+        with np.errstate(over="ignore"):  # `largest` says that they are too large
+            return Distances(scores, exponential(scores))
 
 
 def tabulate_buckets(num_buckets: int, max_distance: int) -> NDArray[np.int64]:

@@ -6,6 +6,7 @@ classes, W numbers in a token's value.
 
 from __future__ import annotations
 
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +20,7 @@ from .flat_texts import flatten
 from .length_groups import group_by_length
 from .token_rows import TokenRows, check_finite
 from .whole_texts import WholeTexts
-from .windowed_texts import WindowedTexts, queries_in_a_block
+from .windowed_texts import WindowedTexts, longest_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,8 +76,9 @@ class FoldedForward:
                 check_finite(numbers)
         self._against_others = against_others and len(tables.bias) > 1
         window = tables.attention_window
-        self._longest_whole = queries_in_a_block(window) + 2 * window if window else None
-        self._threads = ThreadPoolExecutor(num_threads) if num_threads > 1 else None
+        self._longest_whole = longest_whole(window)
+        self._num_threads = num_threads
+        self._threads = ThreadPoolExecutor(max(1, num_threads - 1))  # none is started before use
 
     def __call__(
         self, token_ids: NDArray[np.integer], lengths: NDArray[np.integer], *, explain: bool = False
@@ -103,10 +105,12 @@ class FoldedForward:
                 bias=(self._direction(logits) @ tables.bias).astype(np.float32),
             )
         texts = flatten(token_ids, lengths, tables, self._rows.padding)
-        groups = group_by_length(lengths, self._longest_whole, 4096)
-        score = partial(self._score, texts, scored)
-        for _ in self._threads.map(score, groups) if self._threads else map(score, groups):
-            pass
+        groups = deque(group_by_length(lengths, self._longest_whole))
+        score = partial(self._score_all, groups, texts, scored)
+        others = [self._threads.submit(score) for _ in range(self._num_threads - 1)]
+        score()
+        for other in others:
+            other.result()
         if scored.contributions is not None:
             scored = Scored(logits, scored.contributions[:-1], scored.bias)
         return scored
@@ -123,8 +127,17 @@ class FoldedForward:
                 f"{token_ids.max()}. Use the tokenizer that the model was trained with."
             )
 
-    def _score(self, texts: FlatTexts, scored: Scored, group: Group) -> None:
-        """Writes what it finds of a group of texts; other threads write of other texts."""
+    def _score_all(self, groups: deque[Group], texts: FlatTexts, scored: Scored) -> None:
+        """Scores groups until none is left; other threads may take from them, too."""
+        while True:
+            try:
+                group = groups.popleft()
+            except IndexError:
+                return
+            self._score(group, texts, scored)
+
+    def _score(self, group: Group, texts: FlatTexts, scored: Scored) -> None:
+        """Writes down what it finds of a group of texts."""
         in_windows = self._longest_whole is not None and group.longest > self._longest_whole
         attended = (WindowedTexts if in_windows else WholeTexts)(
             texts, group, self._rows, self._attention, self._distances
@@ -143,12 +156,14 @@ class FoldedForward:
     def _direction(self, logits: Array) -> Array:
         """Gives the weights (B, C) that a reading gives to logits (B, C)."""
         text, target = np.arange(len(logits)), logits.argmax(axis=1)
-        direction = np.zeros_like(logits)
+        # Classes first: NumPy is slow along a last axis of few.
+        others = logits.T.copy()
         if self._against_others:
-            others = logits.copy()
-            others[text, target] = -np.inf
-            others -= others.max(axis=1, keepdims=True)
+            others[target, text] = -np.inf
+            others -= others.max(axis=0)
             np.exp(others, out=others)
-            np.divide(others, -others.sum(axis=1, keepdims=True), out=direction)
-        direction[text, target] = 1
-        return direction
+            others /= -others.sum(axis=0)
+        else:
+            others[:] = 0
+        others[target, text] = 1
+        return others.T

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
     Integers = NDArray[np.intp]
 
-# Attention scores of a group: they stay in the cache, and are many beside the calls of a group.
+# Attention scores and tokens of a group: they stay in the cache, and cost more than the calls of
+# a group do.
 _MOST_SCORES = 1 << 17
+_MOST_TOKENS = 1 << 13
 # What the calls of one more group cost, and the look-ups of one token, in attention scores.
-_SCORES_PER_GROUP = 10_000
+_SCORES_PER_GROUP = 6_000
 _SCORES_PER_TOKEN = 8
 
 
@@ -38,40 +40,38 @@ class Group:
         """Tokens of the longest text."""
         return int(self.lengths[-1])
 
-    @property
-    def is_padded(self) -> bool:
-        """Whether some texts are shorter than others."""
-        return bool(self.lengths[0] != self.lengths[-1])
 
-
-def group_by_length(
-    lengths: Integers, longest_whole: int | None, tokens_in_windows: int
-) -> Iterator[Group]:
+def group_by_length(lengths: Integers, longest_whole: int | None) -> Iterator[Group]:
     """Yields groups, those of the longest texts first, of all texts but empty ones.
 
     Args:
         lengths: (N,), tokens of each text.
         longest_whole: From more tokens than these on texts are scored in windows, where padding
             costs nothing; None if never.
-        tokens_in_windows: How many tokens a group that is scored in windows has, or one text more.
     """
-    order = np.argsort(lengths, kind="stable")
+    # Of small numbers a stable sort is a radix sort.
+    is_small = len(lengths) and lengths.max() < 1 << 15
+    order = np.argsort(lengths.astype(np.int16) if is_small else lengths, kind="stable")
     ordered = lengths[order]
-    first = int(np.searchsorted(ordered, 1))
-    stop = len(order)
+    first, stop = int(np.searchsorted(ordered, 1)), len(order)
     if longest_whole is not None:
-        whole = int(np.searchsorted(ordered, longest_whole, side="right"))
+        whole = max(first, int(np.searchsorted(ordered, longest_whole, side="right")))
+        total = np.cumsum(ordered)
         while stop > whole:
-            total = np.cumsum(ordered[whole:stop][::-1])
-            start = stop - max(1, int(np.searchsorted(total, tokens_in_windows)))
+            fits = int(np.searchsorted(total, total[stop - 1] - _MOST_TOKENS, side="right")) + 1
+            start = min(max(fits, whole), stop - 1)
             yield Group(order[start:stop], ordered[start:stop])
             stop = start
     starts = np.flatnonzero(np.diff(ordered[first:stop], prepend=0)) + first
     for start, end in _ranges(starts.tolist(), ordered[starts].tolist(), stop):
-        num = max(1, round((end - start) * int(ordered[end - 1]) ** 2 / _MOST_SCORES))
-        bounds = np.linspace(start, end, min(num, end - start) + 1).astype(int).tolist()
-        for low, high in zip(bounds[-2::-1], bounds[:0:-1], strict=True):
-            yield Group(order[low:high], ordered[low:high])
+        longest = int(ordered[end - 1])
+        most = min(_MOST_SCORES // longest**2, _MOST_TOKENS // longest)
+        num = -(-(end - start) // max(1, most))
+        for part in range(num, 0, -1):
+            some = slice(
+                start + (end - start) * (part - 1) // num, start + (end - start) * part // num
+            )
+            yield Group(order[some], ordered[some])
 
 
 def _ranges(starts: list[int], lengths: list[int], stop: int) -> Iterator[tuple[int, int]]:

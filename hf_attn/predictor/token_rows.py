@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     Array = NDArray[np.float32]
     Integers = NDArray[np.intp]
 
-# Rows that start at a multiple of a cache line, 64 bytes, are copied fastest.
-_NUMBERS_PER_CACHE_LINE = 16
+# Rows that fill whole vectors of 16 bytes are copied fastest.
+_NUMBERS_PER_VECTOR = 4
 
 
 class TokenRows:
@@ -28,6 +28,8 @@ class TokenRows:
         scale: What queries are multiplied with.
 
     Attributes:
+        query: The columns of the query; likewise for key, direct and context values, and both.
+        head_dim: Numbers in a query.
         padding: (2,), the indices of a token and a bigram whose rows are 0.
         largest_score: What no score of a query and a key exceeds in size.
 
@@ -42,6 +44,8 @@ class TokenRows:
         self.query, self.key, self.direct, self.context = (
             slice(start, stop) for start, stop in zip([0, *stops], stops, strict=False)
         )
+        self.head_dim = tokens.query.shape[1]
+        self.values = slice(self.direct.start, self.context.stop)
         self._tokens, query, key = _join(tokens, scale)
         self._ngrams = None
         if tables.ngrams is not None:
@@ -66,8 +70,8 @@ def _join(tables: TokenTables, scale: float) -> tuple[Array, float, float]:
     for part in parts:
         check_finite(part)
     width = sum(part.shape[1] for part in parts)
-    whole_lines = -(-width // _NUMBERS_PER_CACHE_LINE) * _NUMBERS_PER_CACHE_LINE
-    rows = np.zeros((len(tables.query) + 1, whole_lines), dtype=np.float32)
+    whole_vectors = -(-width // _NUMBERS_PER_VECTOR) * _NUMBERS_PER_VECTOR
+    rows = np.zeros((len(tables.query) + 1, whole_vectors), dtype=np.float32)
     np.concatenate(parts, axis=1, out=rows[:-1, :width])
     norms = [float(np.sqrt(np.einsum("ij,ij->i", part, part).max())) for part in parts[:2]]
     return rows, norms[0], norms[1]

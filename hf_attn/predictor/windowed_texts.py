@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,14 +18,20 @@ if TYPE_CHECKING:
     Array = NDArray[np.float32]
 
 # Attention scores that are computed at once: they stay in the cache.
-_MOST_SCORES = 1 << 16
-# Smaller blocks would spend their time on being started.
-_LEAST_QUERIES = 16
+_MOST_SCORES = 1 << 17
+# Smaller blocks would spend their time on being started, larger ones on keys that few queries see.
+_LEAST_QUERIES, _MOST_QUERIES = 16, 64
+_KEYS_TO_COPY = 512
 
 
 def queries_in_a_block(window: int) -> int:
     """Gives how many queries, Q, see a block of Q + 2 window keys."""
-    return max(window, _LEAST_QUERIES)
+    return min(max(window // 2, _LEAST_QUERIES), _MOST_QUERIES)
+
+
+def longest_whole(window: int) -> int | None:
+    """Gives from more tokens than how many on windows are faster; None without a window."""
+    return 80 + 3 * window if window else None
 
 
 class WindowedTexts:
@@ -57,9 +62,12 @@ class WindowedTexts:
         self._blocks_behind = -(-2 * window // size)
         total = int(self._blocks.sum())
         self.places = np.full((total + self._blocks_behind) * size, texts.padding)
-        for block, text, length in zip(first_block, group.texts, group.lengths, strict=True):
-            start = int(block) * size + window
-            self.places[start : start + length] = texts.starts[text] + np.arange(length)
+        # Where tokens go, and where they come from, less their number in the group.
+        number = np.cumsum(group.lengths) - group.lengths
+        to = np.repeat(first_block * size + window - number, group.lengths)
+        from_ = np.repeat(texts.starts[group.texts] - number, group.lengths)
+        numbers = np.arange(len(to))
+        self.places[numbers + to] = numbers + from_
         self._weights = texts.weights.take(self.places)
         self._received = np.zeros_like(self._weights)
         between = distances.between(window, size, size + 2 * window)
@@ -77,25 +85,28 @@ class WindowedTexts:
         some = self._tokens(part, self._blocks_behind)
         row = self._texts.rows(self._rows, self.places[some])
         counted = (self.places[some] != self._texts.padding).astype(np.float32)
-        # Keys as columns, once for all blocks that see them.
-        columns = np.ascontiguousarray(row[:, self._rows.key].T)
-        context = row[:, self._rows.context]
+        # Keys as columns, once for all blocks that see them, and by pieces that stay in the cache.
+        key = row[:, self._rows.key]
+        columns = np.empty(key.shape[::-1], dtype=np.float32)
+        for start in range(0, len(key), _KEYS_TO_COPY):
+            columns[:, start : start + _KEYS_TO_COPY] = key[start : start + _KEYS_TO_COPY].T
         queries = slice(self._window, self._window + num * size)
         query, direct = (
             row[queries, part_].reshape(num, size, -1)
             for part_ in (self._rows.query, self._rows.direct)
         )
         weights = self._weights[some][queries].reshape(num, 1, size)
-        step, across = columns.strides
         received = self._attention.received(
             query,
-            as_strided(columns, (num, len(columns), seen), (size * across, step, across)),
+            _overlapping(columns, (num, len(columns), seen), (size, columns.shape[1], 1)),
             weights,
             distances,
-            as_strided(counted, (num, seen, 1), (size * 4, 4, 4)),
+            _overlapping(counted, (num, seen, 1), (size, 1, 1)),
         )
-        down, along = context.strides
-        values = as_strided(context, (num, seen, context.shape[1]), (size * down, down, along))
+        width, context = row.shape[1], self._rows.context
+        values = _overlapping(
+            row, (num, seen, context.stop - context.start), (size * width, width, 1), context.start
+        )
         self._add_up(received[:, 0], self._received[some])
         return (weights @ direct + received @ values)[:, 0]
 
@@ -126,3 +137,18 @@ class WindowedTexts:
             )
             added[some] = self._weights[some] * direct + self._received[some] * context
         return added
+
+
+def _overlapping(
+    array: Array, shape: tuple[int, ...], steps: tuple[int, ...], first: int = 0
+) -> Array:
+    """Gives a view of a contiguous array whose blocks share numbers.
+
+    Args:
+        array: The array.
+        shape: The shape of the view.
+        steps: How many numbers apart its neighbours along each axis are.
+        first: The number that it begins with.
+    """
+    strides = tuple(step * array.itemsize for step in steps)
+    return np.ndarray(shape, np.float32, array, first * array.itemsize, strides)
