@@ -118,7 +118,8 @@ class Attention:
         scores -= np.where(np.isfinite(largest), largest, 0)
         weighed = self.exponential(scores, out=scores)
         sums = np.maximum(weighed.sum(-1), _SMALLEST).reshape(weights.shape)
-        return (weights / sums) @ weighed
+        received: Array = (weights / sums) @ weighed
+        return received
 
 
 def _products(query: Array, columns: Array) -> Array:

@@ -110,4 +110,5 @@ def tabulate_buckets(num_buckets: int, max_distance: int) -> NDArray[np.int64]:
     beyond = np.log((steps.clip(min=near) / near).astype(np.float32))
     beyond = beyond / np.float32(math.log(max_distance / near))
     far = (near + (beyond * (one_way - near)).astype(np.int64)).clip(max=one_way - 1)
-    return np.where(steps < near, steps, far) + one_way * (distance > 0)
+    bucket: NDArray[np.int64] = np.where(steps < near, steps, far) + one_way * (distance > 0)
+    return bucket

@@ -10,7 +10,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .tables import FoldedTables
     from .token_rows import TokenRows
 
     Array = NDArray[np.float32]
@@ -44,42 +43,51 @@ class FlatTexts:
         return rows.take(self.token_ids.take(places), bigrams)
 
 
-def flatten(
-    token_ids: Integers, lengths: Integers, tables: FoldedTables, padding: tuple[int, int]
-) -> FlatTexts:
+@dataclass(frozen=True)
+class TextFlattener:
     """Prepares texts for attention.
 
-    Args:
-        token_ids: (n,).
-        lengths: (N,).
-        tables: Those of the model.
+    Attributes:
         padding: The indices of a token's and a bigram's row of 0.
+        num_buckets: Of bigrams; 0 without them.
+        pad_token_id: The id that stands before the first token in a bigram.
+        pool_scores: (V,), of tokens; None where all tokens of a text count the same.
+        ngram_pool_scores: (buckets,), added to those of tokens; or None.
     """
-    starts = np.cumsum(lengths) - lengths
-    full = starts[lengths > 0]
-    bigrams = None
-    if tables.ngrams is not None:
-        bigrams = np.append(
-            hash_bigrams(token_ids, full, len(tables.ngrams.query), tables.pad_token_id),
-            padding[1],
+
+    padding: tuple[int, int]
+    num_buckets: int
+    pad_token_id: int
+    pool_scores: Array | None
+    ngram_pool_scores: Array | None
+
+    def __call__(self, token_ids: Integers, lengths: Integers) -> FlatTexts:
+        """Gives the texts with n token ids (n,) and their lengths (N,)."""
+        starts = np.cumsum(lengths) - lengths
+        is_full = lengths > 0
+        bigrams = None
+        if self.num_buckets:
+            bigrams = hash_bigrams(token_ids, starts[is_full], self.num_buckets, self.pad_token_id)
+        if self.pool_scores is None:
+            weights = np.repeat((1 / np.maximum(lengths, 1)).astype(np.float32), lengths)
+        else:
+            scores = self.pool_scores[token_ids]
+            if self.ngram_pool_scores is not None:
+                scores += self.ngram_pool_scores[bigrams]
+            weights = _softmax(scores, starts[is_full], lengths[is_full])
+        return FlatTexts(
+            np.append(token_ids, self.padding[0]),
+            None if bigrams is None else np.append(bigrams, self.padding[1]),
+            np.append(weights, np.float32(0)),
+            starts,
         )
-    if tables.tokens.pool_scores is None:
-        weights = np.repeat((1 / np.maximum(lengths, 1)).astype(np.float32), lengths)
-    else:
-        scores = tables.tokens.pool_scores[token_ids]
-        if tables.ngrams is not None and tables.ngrams.pool_scores is not None:
-            scores = scores + tables.ngrams.pool_scores[bigrams[:-1]]
-        weights = _softmax(scores, full, lengths[lengths > 0])
-    return FlatTexts(
-        np.append(token_ids, padding[0]), bigrams, np.append(weights, np.float32(0)), starts
-    )
 
 
 def _softmax(scores: Array, starts: Integers, lengths: Integers) -> Array:
     """Gives the softmax (n,) of scores (n,) over each text; none may be empty."""
     if not len(starts):
         return scores
-    weights = np.exp(scores - np.repeat(np.maximum.reduceat(scores, starts), lengths))
+    weights: Array = np.exp(scores - np.repeat(np.maximum.reduceat(scores, starts), lengths))
     weights /= np.repeat(np.add.reduceat(weights, starts), lengths)
     return weights
 
@@ -99,5 +107,8 @@ def hash_bigrams(
     previous[1:] = token_ids[:-1]
     previous[starts] = pad_token_id
     # Ids stay far below 2**31, so no product leaves 63 bits; both factors are primes.
-    hashed = previous * 1_000_003 + token_ids * 16_777_619
-    return hashed % 2_147_483_647 % num_buckets
+    hashed = previous.astype(np.int64) * 1_000_003
+    hashed += token_ids.astype(np.int64) * 16_777_619
+    hashed %= 2_147_483_647
+    hashed %= num_buckets
+    return hashed.astype(np.intp)

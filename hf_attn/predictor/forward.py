@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .attention import Attention, base
 from .distances import DistanceScores
-from .flat_texts import flatten
+from .flat_texts import TextFlattener
 from .length_groups import group_by_length
 from .token_rows import TokenRows, check_finite
 from .whole_texts import WholeTexts
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from .tables import FoldedTables
 
     Array = NDArray[np.float32]
-    Integers = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -67,65 +66,83 @@ class FoldedForward:
     def __init__(
         self, tables: FoldedTables, num_threads: int = 1, *, against_others: bool = True
     ) -> None:
-        self._tables = tables
+        if num_threads < 1:
+            raise ValueError(f"expected num_threads of 1 or more, got {num_threads!r}.")
+        tokens, ngrams = tables.tokens, tables.ngrams
+        pool_scores = (tokens.pool_scores, None if ngrams is None else ngrams.pool_scores)
+        self._bias, self._out_proj = tables.bias, tables.out_proj
+        for numbers in (self._bias, self._out_proj, tables.distance_scores, *pool_scores):
+            if numbers is not None:
+                check_finite(numbers)
+        self._vocab_size = len(tokens.query)
         self._distances = DistanceScores(tables)
         self._rows = TokenRows(tables, scale=base()[1])
         self._attention = Attention(self._rows.largest_score + self._distances.largest)
-        for numbers in (tables.bias, tables.out_proj, tables.distance_scores):
-            if numbers is not None:
-                check_finite(numbers)
-        self._against_others = against_others and len(tables.bias) > 1
-        window = tables.attention_window
-        self._longest_whole = longest_whole(window)
+        self._flatten = TextFlattener(
+            self._rows.padding,
+            0 if ngrams is None else len(ngrams.query),
+            tables.pad_token_id,
+            *pool_scores,
+        )
+        self._against_others = against_others and len(self._bias) > 1
+        self._longest_whole = longest_whole(tables.attention_window)
         self._num_threads = num_threads
         self._threads = ThreadPoolExecutor(max(1, num_threads - 1))  # none is started before use
 
     def __call__(
-        self, token_ids: NDArray[np.integer], lengths: NDArray[np.integer], *, explain: bool = False
+        self, token_ids: NDArray[Any], lengths: NDArray[Any], *, explain: bool = False
     ) -> Scored:
         """Scores texts.
 
         Args:
-            token_ids: (n,), the ids of all texts, one after the other.
-            lengths: (N,), tokens of each text; may be 0.
+            token_ids: (n,), integers, the ids of all texts, one after the other.
+            lengths: (N,), integers, tokens of each text; may be 0.
             explain: Whether to give what each token adds.
 
         Raises:
+            InputError: If a logit is NaN or infinite.
             ValueError: If an id is not of the vocabulary, or the lengths do not sum to n.
         """
-        tables = self._tables
-        token_ids, lengths = token_ids.astype(np.intp), lengths.astype(np.intp)
         self._check(token_ids, lengths)
-        logits = np.tile(tables.bias, (len(lengths), 1)).astype(np.float32)
-        scored = Scored(logits)
-        if explain:
-            scored = Scored(
-                logits,
-                contributions=np.zeros(len(token_ids) + 1, dtype=np.float32),
-                bias=(self._direction(logits) @ tables.bias).astype(np.float32),
-            )
-        texts = flatten(token_ids, lengths, tables, self._rows.padding)
-        groups = deque(group_by_length(lengths, self._longest_whole))
+        scored = self._score_empty(len(token_ids), len(lengths), explain=explain)
+        texts = self._flatten(token_ids.astype(np.intp), lengths.astype(np.intp))
+        groups = deque(group_by_length(lengths.astype(np.intp), self._longest_whole))
         score = partial(self._score_all, groups, texts, scored)
         others = [self._threads.submit(score) for _ in range(self._num_threads - 1)]
         score()
         for other in others:
             other.result()
-        if scored.contributions is not None:
-            scored = Scored(logits, scored.contributions[:-1], scored.bias)
-        return scored
+        check_finite(scored.logits)
+        if scored.contributions is None:
+            return scored
+        return replace(scored, contributions=scored.contributions[: texts.padding])
 
-    def _check(self, token_ids: Integers, lengths: Integers) -> None:
+    def _check(self, token_ids: NDArray[Any], lengths: NDArray[Any]) -> None:
         if lengths.sum() != len(token_ids):
             raise ValueError(
                 f"expected lengths that sum to the {len(token_ids)} token ids, got {lengths.sum()}."
             )
-        num = len(self._tables.tokens.query)
-        if len(token_ids) and not 0 <= token_ids.min() <= token_ids.max() < num:
+        if not len(token_ids):
+            return
+        lowest, highest = int(token_ids.min()), int(token_ids.max())
+        if lowest < 0 or highest >= self._vocab_size:
             raise ValueError(
-                f"expected token ids from 0 to {num - 1}, got {token_ids.min()} to "
-                f"{token_ids.max()}. Use the tokenizer that the model was trained with."
+                f"expected token ids from 0 to {self._vocab_size - 1}, got {lowest} to {highest}. "
+                "Use the tokenizer that the model was trained with."
             )
+
+    def _score_empty(self, num_tokens: int, num_texts: int, *, explain: bool) -> Scored:
+        """Gives what texts without tokens score, with a place for padding's contribution."""
+        logits = np.empty((num_texts, len(self._bias)), dtype=np.float32)
+        logits[:] = self._bias
+        if not explain:
+            return Scored(logits)
+        bias = float(self._direction(self._bias[None])[0] @ self._bias)
+        return Scored(
+            logits,
+            contributions=np.zeros(num_tokens + 1, dtype=np.float32),
+            bias=np.full(num_texts, bias, dtype=np.float32),
+        )
 
     def _score_all(self, groups: deque[Group], texts: FlatTexts, scored: Scored) -> None:
         """Scores groups until none is left; other threads may take from them, too."""
@@ -142,13 +159,14 @@ class FoldedForward:
         attended = (WindowedTexts if in_windows else WholeTexts)(
             texts, group, self._rows, self._attention, self._distances
         )
-        out_proj, bias = self._tables.out_proj, self._tables.bias
-        added = attended.pooled if out_proj is None else attended.pooled @ out_proj.T
-        logits = added + bias
+        out_proj, logits = self._out_proj, attended.pooled
+        if out_proj is not None:
+            logits = logits @ out_proj.T
+        logits += self._bias
         scored.logits[group.texts] = logits
         if scored.contributions is not None and scored.bias is not None:
             direction = self._direction(logits)
-            scored.bias[group.texts] = direction @ bias
+            scored.bias[group.texts] = direction @ self._bias
             if out_proj is not None:
                 direction = direction @ out_proj
             scored.contributions[attended.places] = attended.contributions(direction)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -58,15 +58,15 @@ class TokenRows:
         """Gives the rows (..., R) of tokens (...) after the tokens that make bigrams (...)."""
         # Ids were checked; to let NumPy clip them is what makes it copy at once.
         rows = self._tokens.take(token_ids, axis=0, mode="clip")
-        if self._ngrams is not None:
+        if self._ngrams is not None and bigrams is not None:
             rows += self._ngrams.take(bigrams, axis=0, mode="clip")
         return rows
 
 
 def _join(tables: TokenTables, scale: float) -> tuple[Array, float, float]:
     """Gives the rows, one of 0 below them, and the largest norms of a query and a key."""
-    parts = (tables.query * np.float32(scale), tables.key, tables.direct_values)
-    parts += (tables.context_values,)
+    query = tables.query * np.float32(scale)
+    parts = (query, tables.key, tables.direct_values, tables.context_values)
     for part in parts:
         check_finite(part)
     width = sum(part.shape[1] for part in parts)
@@ -77,7 +77,7 @@ def _join(tables: TokenTables, scale: float) -> tuple[Array, float, float]:
     return rows, norms[0], norms[1]
 
 
-def check_finite(numbers: NDArray[Any]) -> None:
+def check_finite(numbers: Array) -> None:
     """Refuses what broken weights give.
 
     Raises:
@@ -85,6 +85,6 @@ def check_finite(numbers: NDArray[Any]) -> None:
     """
     if not np.isfinite(numbers).all():
         raise InputError(
-            "expected tables of numbers, got NaN or infinity: the model's weights are broken "
-            "(training may have diverged). Train it again with a lower --learning-rate."
+            "expected tables and logits that are numbers, got NaN or infinity: the model's weights "
+            "are broken (training may have diverged). Train it again with a lower --learning-rate."
         )

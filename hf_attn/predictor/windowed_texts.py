@@ -9,8 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .attention import Attention, Distances
-    from .distances import DistanceScores
+    from .attention import Attention
+    from .distances import Distances, DistanceScores
     from .flat_texts import FlatTexts
     from .length_groups import Group
     from .token_rows import TokenRows
@@ -87,7 +87,7 @@ class WindowedTexts:
         counted = (self.places[some] != self._texts.padding).astype(np.float32)
         # Keys as columns, once for all blocks that see them, and by pieces that stay in the cache.
         key = row[:, self._rows.key]
-        columns = np.empty(key.shape[::-1], dtype=np.float32)
+        columns = np.empty((key.shape[1], len(key)), dtype=np.float32)
         for start in range(0, len(key), _KEYS_TO_COPY):
             columns[:, start : start + _KEYS_TO_COPY] = key[start : start + _KEYS_TO_COPY].T
         queries = slice(self._window, self._window + num * size)
