@@ -44,7 +44,6 @@ class DistanceScores:
 
     Attributes:
         window: The largest distance that is seen, 0 for any.
-        largest: The largest score in size.
     """
 
     def __init__(self, tables: FoldedTables) -> None:
@@ -53,7 +52,7 @@ class DistanceScores:
         if tables.distance_scores is not None:
             buckets = tabulate_buckets(len(tables.distance_scores), tables.max_distance)
             self._by_distance = tables.distance_scores[buckets].astype(np.float32)
-        self.largest = float(np.abs(self._by_distance).max())
+        self._does_nothing = not (self.window or self._by_distance.any())
         self._line = self._line_of(_LEAST_REACH)
         self._kept: dict[tuple[int, int, int], Distances] = {}
 
@@ -65,7 +64,7 @@ class DistanceScores:
             num_queries: How many queries there are.
             num_keys: How many keys there are, from token 0 on.
         """
-        if not (self.window or self.largest):
+        if self._does_nothing:
             return None
         asked = (first_query, num_queries, num_keys)
         if asked in self._kept:
@@ -93,7 +92,7 @@ class DistanceScores:
         if self.window:
             scores[np.abs(distance) > self.window] = -np.inf
         scores = scores.astype(np.float32)
-        with np.errstate(over="ignore"):  # `largest` says that they are too large
+        with np.errstate(over="ignore"):  # attention then shifts the scores
             return Distances(scores, exponential(scores))
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .attention import Attention, base
+from .attention import base
 from .distances import DistanceScores
 from .flat_texts import TextFlattener
 from .length_groups import group_by_length
@@ -77,7 +77,6 @@ class FoldedForward:
         self._vocab_size = len(tokens.query)
         self._distances = DistanceScores(tables)
         self._rows = TokenRows(tables, scale=base()[1])
-        self._attention = Attention(self._rows.largest_score + self._distances.largest)
         self._flatten = TextFlattener(
             self._rows.padding,
             0 if ngrams is None else len(ngrams.query),
@@ -157,7 +156,7 @@ class FoldedForward:
         """Writes down what it finds of a group of texts."""
         in_windows = self._longest_whole is not None and group.longest > self._longest_whole
         attended = (WindowedTexts if in_windows else WholeTexts)(
-            texts, group, self._rows, self._attention, self._distances
+            texts, group, self._rows, self._distances
         )
         out_proj, logits = self._out_proj, attended.pooled
         if out_proj is not None:

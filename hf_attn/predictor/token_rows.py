@@ -31,7 +31,6 @@ class TokenRows:
         query: The columns of the query; likewise for key, direct and context values, and both.
         head_dim: Numbers in a query.
         padding: (2,), the indices of a token and a bigram whose rows are 0.
-        largest_score: What no score of a query and a key exceeds in size.
 
     Raises:
         InputError: If a number in the tables is NaN or infinite.
@@ -46,13 +45,9 @@ class TokenRows:
         )
         self.head_dim = tokens.query.shape[1]
         self.values = slice(self.direct.start, self.context.stop)
-        self._tokens, query, key = _join(tokens, scale)
-        self._ngrams = None
-        if tables.ngrams is not None:
-            self._ngrams, more_query, more_key = _join(tables.ngrams, scale)
-            query, key = query + more_query, key + more_key
+        self._tokens = _join(tokens, scale)
+        self._ngrams = None if tables.ngrams is None else _join(tables.ngrams, scale)
         self.padding = (len(tokens.query), 0 if self._ngrams is None else len(self._ngrams) - 1)
-        self.largest_score = query * key / scale
 
     def take(self, token_ids: Integers, bigrams: Integers | None) -> Array:
         """Gives the rows (..., R) of tokens (...) after the tokens that make bigrams (...)."""
@@ -63,8 +58,8 @@ class TokenRows:
         return rows
 
 
-def _join(tables: TokenTables, scale: float) -> tuple[Array, float, float]:
-    """Gives the rows, one of 0 below them, and the largest norms of a query and a key."""
+def _join(tables: TokenTables, scale: float) -> Array:
+    """Gives the rows (N + 1, R), the last one of 0."""
     query = tables.query * np.float32(scale)
     parts = (query, tables.key, tables.direct_values, tables.context_values)
     for part in parts:
@@ -73,8 +68,7 @@ def _join(tables: TokenTables, scale: float) -> tuple[Array, float, float]:
     whole_vectors = -(-width // _NUMBERS_PER_VECTOR) * _NUMBERS_PER_VECTOR
     rows = np.zeros((len(tables.query) + 1, whole_vectors), dtype=np.float32)
     np.concatenate(parts, axis=1, out=rows[:-1, :width])
-    norms = [float(np.sqrt(np.einsum("ij,ij->i", part, part).max())) for part in parts[:2]]
-    return rows, norms[0], norms[1]
+    return rows
 
 
 def check_finite(numbers: Array) -> None:

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .attention import MOST_MULTIPLICATIONS
+from .attention import MOST_MULTIPLICATIONS, attention_received
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .attention import Attention
     from .distances import DistanceScores
     from .flat_texts import FlatTexts
     from .length_groups import Group
@@ -39,7 +38,6 @@ class WholeTexts:
         texts: FlatTexts,
         group: Group,
         rows: TokenRows,
-        attention: Attention,
         distances: DistanceScores,
     ) -> None:
         blocks = blocks_of_queries(group.longest, rows.head_dim)
@@ -56,13 +54,11 @@ class WholeTexts:
             columns = np.ascontiguousarray(columns)
         self._weights = texts.weights.take(self.places)[:, None]
         self._received = (
-            attention.received(
+            attention_received(
                 query, columns, self._weights, distances.between(0, length, length), counted
             )
             if blocks[0] == 1
-            else _received_from_blocks(
-                blocks, query, columns, self._weights, attention, distances, counted
-            )
+            else _received_from_blocks(blocks, query, columns, self._weights, distances, counted)
         )
         self._direct, self._context = row[..., rows.direct], row[..., rows.context]
         # One product of both weights with both kinds of values is faster than one for each.
@@ -89,7 +85,6 @@ def _received_from_blocks(
     query: Array,
     columns: Array,
     weights: Array,
-    attention: Attention,
     distances: DistanceScores,
     counted: Array | None,
 ) -> Array:
@@ -106,7 +101,7 @@ def _received_from_blocks(
         between = distances.between(start * num_queries, (some.stop - start) * num_queries, length)
         if between is not None:
             between = between.in_blocks(num_queries)
-        received += attention.received(
+        received += attention_received(
             query[:, some], columns, weights[:, some], between, counted
         ).sum(axis=1)
     return received

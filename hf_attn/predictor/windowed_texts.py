@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .attention import attention_received
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .attention import Attention
     from .distances import Distances, DistanceScores
     from .flat_texts import FlatTexts
     from .length_groups import Group
@@ -50,10 +51,9 @@ class WindowedTexts:
         texts: FlatTexts,
         group: Group,
         rows: TokenRows,
-        attention: Attention,
         distances: DistanceScores,
     ) -> None:
-        self._texts, self._rows, self._attention = texts, rows, attention
+        self._texts, self._rows = texts, rows
         window = self._window = distances.window
         size = self._size = queries_in_a_block(window)
         self._blocks = -(-(group.lengths + window) // size)
@@ -96,7 +96,7 @@ class WindowedTexts:
             for part_ in (self._rows.query, self._rows.direct)
         )
         weights = self._weights[some][queries].reshape(num, 1, size)
-        received = self._attention.received(
+        received = attention_received(
             query,
             _overlapping(columns, (num, len(columns), seen), (size, columns.shape[1], 1)),
             weights,
