@@ -65,6 +65,7 @@ app.command()(commands_to_teach.demo)
 app.command()(commands_to_share.push)
 app.command()(commands_to_share.pull)
 app.command()(commands_to_share.card)
+app.command()(commands_to_share.export)
 app.command(context_settings=_PASS_ON)(commands_to_use.quickstart)
 
 
