@@ -61,11 +61,11 @@ app.command()(commands_to_read.explain)
 app.command()(commands_to_read.trace)
 app.command()(commands_to_read.lexicon)
 app.command()(commands_to_deploy.fold)
+app.command()(commands_to_deploy.export)
 app.command()(commands_to_teach.demo)
 app.command()(commands_to_share.push)
 app.command()(commands_to_share.pull)
 app.command()(commands_to_share.card)
-app.command()(commands_to_share.export)
 app.command(context_settings=_PASS_ON)(commands_to_use.quickstart)
 
 

@@ -1,4 +1,4 @@
-"""Commands that make a classifier ready for where it is to run: fold."""
+"""Commands that make a classifier ready for where it is to run: fold and export."""
 
 from __future__ import annotations
 
@@ -43,3 +43,21 @@ def fold(
         overwrite=overwrite,
     )
     typer.echo(folding_report(folded))
+
+
+def export(
+    model: ModelName,
+    folder: Annotated[Path, typer.Argument(help="Where the files go; made if missing.")],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an older export that is there.")
+    ] = False,
+) -> None:
+    """Write a model as ONNX, to run without torch, and compare the two on 1,000 texts."""
+    from .loading import load_classifier
+    from .onnx_export import check_onnx
+    from .onnx_folder import check_place, export_folder
+
+    check_onnx()
+    check_place(folder, overwrite=overwrite)
+    classifier, tokenizer = load_classifier(model)
+    typer.echo(export_folder(classifier, tokenizer, folder, overwrite=overwrite).report)

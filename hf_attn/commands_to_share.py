@@ -1,4 +1,4 @@
-"""Commands that hand classifiers on: push, pull, card and export."""
+"""Commands that publish and fetch classifiers: push, pull and card."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from .command_options import ModelName
 
 
 def push(
@@ -70,21 +68,3 @@ def card(
     from .card import render_card
 
     typer.echo(render_card(folder, repo_id, revision=revision), nl=False)
-
-
-def export(
-    model: ModelName,
-    folder: Annotated[Path, typer.Argument(help="Where to; made if missing.")],
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an older export in the folder.")
-    ] = False,
-) -> None:
-    """Write a model as ONNX, to run without torch, and compare the two on 1,000 texts."""
-    from .loading import load_classifier
-    from .onnx_export import check_onnx
-    from .onnx_folder import check_place, export_folder
-
-    check_onnx()
-    check_place(folder, overwrite=overwrite)
-    classifier, tokenizer = load_classifier(model)
-    typer.echo(export_folder(classifier, tokenizer, folder, overwrite=overwrite).report)
