@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         HfAttnForSequenceClassification as HfAttnForSequenceClassification,
     )
     from .modeling_hf_attn import HfAttnModel as HfAttnModel
+    from .onnx_export import export_onnx as export_onnx
     from .scaling import ScalingComparison as ScalingComparison
     from .scaling import compare_scaling as compare_scaling
     from .stages import PipelineTrace as PipelineTrace
@@ -62,6 +63,7 @@ _MODULE_OF = {
     "TrainingTraceCallback": "training_trace_callback",
     "compare_scaling": "scaling",
     "explain": "explainer",
+    "export_onnx": "onnx_export",
     "fold": "folding",
     "load_text_dataset": "data",
     "read_lexicon": "lexicon_reader",

@@ -81,9 +81,9 @@ def export_onnx(model: HfAttnClassifier, path: str | Path) -> None:
             f"{size:,}. Fold the model with table_dtype='int8', or train one with a smaller "
             "vocabulary or fewer buckets."
         )
-    graph = _trace(portable)
-    _describe(graph, model.config)
     with staged_file(path) as file:
+        graph = _trace(portable)
+        _describe(graph, model.config)
         file.write_bytes(graph.SerializeToString())
 
 

@@ -86,8 +86,8 @@ def export_folder(
         overwrite: Whether an older export in the folder may be replaced.
 
     Raises:
-        InputError: If the folder holds what must not be lost, if onnxruntime gives something else
-            than torch, or as [`export_onnx`] does.
+        InputError: If the folder holds what must not be lost, if the tokenizer belongs to another
+            model, if onnxruntime gives something else than torch, or as [`export_onnx`] does.
         TypeError: If the model is not a classifier of this package, or the tokenizer not a fast
             one.
     """
@@ -95,6 +95,11 @@ def export_folder(
     check_onnx()
     check_explainable(model, tokenizer)
     check_place(folder, overwrite=overwrite)
+    if len(tokenizer) > model.config.vocab_size:
+        raise InputError(
+            f"expected a tokenizer of at most vocab_size={model.config.vocab_size} tokens, got one "
+            f"of {len(tokenizer)}. It belongs to another model."
+        )
     texts = random_texts(tokenizer) if texts is None else list(texts)
     with staged(folder) as staging:
         export_onnx(model, staging / GRAPH)

@@ -24,7 +24,7 @@ for text in texts or (line.rstrip("\r\n") for line in sys.stdin):
     (logits,), (contributions,), bias = session.run(None, inputs)
     best, odds = logits.argmax(), np.exp(logits - logits.max(), dtype=np.float64)
     score, explained = logits[best], np.eye(len(names))[best]
-    if task == "single_label_classification" and len(names) > 1:
+    if task == "single_label_classification":
         score, odds[best] = odds[best] / odds.sum(), 0
         explained -= odds / odds.sum()  # the class against the others, each by its probability
     elif task != "regression":
