@@ -146,7 +146,16 @@ def test_flags_that_pages_name_exist(capsys):
     with pytest.raises(SystemExit):
         settings_from_flags(["--help"], "hf-attn train")
     known |= set(re.findall(r"--[\w-]+", capsys.readouterr().out))
-    for page in ("train", "evaluate", "predict", "explain", "lexicon", "from-fasttext", "limits"):
+    for page in (
+        "train",
+        "evaluate",
+        "predict",
+        "explain",
+        "lexicon",
+        "export",
+        "from-fasttext",
+        "limits",
+    ):
         text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
         text = re.sub(r"^(?:accelerate|torchrun).*$", "", text, flags=re.M)
         named = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text))

@@ -30,8 +30,9 @@ RUN = [
 ]
 # What installs, serves, tests, takes hours or needs another program is run by people and by CI.
 NOT_RUN = re.compile(
-    r"(?:make|pip|git|cd|accelerate|torchrun|\.|fasttext|python scripts/benchmark\w+\.py"
-    r"|cut .* \| fasttext|hf-attn (?:demo|push|pull|train .*--push-to-hub)|hf auth login) "
+    r"(?:make|pip|git|cd|accelerate|torchrun|\.|fasttext|cut .* \| fasttext"
+    r"|python scripts/(?:benchmark\w+|classify_with_onnx)\.py"
+    r"|hf-attn (?:demo|push|pull|train .*--push-to-hub)|hf auth login) "
 )
 TRAIN_R8 = "hf-attn train r8 --output-dir r8-model"
 NUMBER = re.compile(r"-?\d+\.\d+")
