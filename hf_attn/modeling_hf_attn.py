@@ -456,7 +456,8 @@ class HfAttnScoredAttention(GradientCheckpointingLayer):
         """
         scores = _at_least_float32(query @ key.transpose(-1, -2))
         if distance_scores is not None:
-            scores = scores + distance_scores[distance + distance_scores.shape[0] // 2]
+            by_distance = distance_scores[distance + distance_scores.shape[0] // 2]
+            scores = scores + by_distance.to(scores.dtype)
         if self.window:
             scores = scores.masked_fill(distance.abs() > self.window, torch.finfo(scores.dtype).min)
         return scores
@@ -716,7 +717,7 @@ class HfAttnFoldedTable(nn.Module):
             self._look_up("key", rows),
             query.new_zeros(rows.shape)
             if self.pool_scores is None
-            else _at_least_float32(self.pool_scores)[rows],
+            else self.pool_scores[rows].to(query.dtype),
             self._look_up("direct_values", rows),
             self._look_up("context_values", rows),
         )
@@ -799,7 +800,11 @@ class HfAttnFoldedHead(nn.Module):
 
     def project(self, values: Tensor) -> Tensor:
         """Gives values (..., C), at least float32, from those of the tables (..., W)."""
-        return _at_least_float32(values if self.out_proj is None else self.out_proj(values))
+        values = _at_least_float32(values)
+        if self.out_proj is None:
+            return values
+        # A dtype that is asked for when loading is that of weights; tables keep their own.
+        return _at_least_float32(F.linear(values, self.out_proj.weight.to(values.dtype)))
 
 
 class HfAttnPreTrainedModel(PreTrainedModel):
