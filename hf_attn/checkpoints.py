@@ -11,8 +11,8 @@ from safetensors import SafetensorError, safe_open
 
 from .configuration_hf_attn import HfAttnConfig
 from .errors import InputError
+from .file_names import CONFIG_FILE, STATE_FILE
 
-_LAST_FILE = "trainer_state.json"  # what `Trainer` writes last
 _MUST_AGREE = ("vocab_size", "hidden_size", "head_dim", "ngram_buckets", "id2label")
 
 
@@ -29,7 +29,7 @@ def checkpoint_to_resume(wanted: str | bool | None, folder: Path) -> Path | None
     if not wanted or str(wanted).lower() == "false":
         return None
     if str(wanted).lower() == "true":
-        whole = [path.parent for path in folder.glob(f"checkpoint-*/{_LAST_FILE}")]
+        whole = [path.parent for path in folder.glob(f"checkpoint-*/{STATE_FILE}")]
         if not whole:
             raise InputError(
                 f"{folder}: expected a checkpoint to resume from, found none. Start without "
@@ -38,10 +38,10 @@ def checkpoint_to_resume(wanted: str | bool | None, folder: Path) -> Path | None
         checkpoint = max(whole, key=lambda path: int(path.name.rpartition("-")[2]))
     else:
         checkpoint = Path(str(wanted))
-        if not (checkpoint / _LAST_FILE).is_file():
+        if not (checkpoint / STATE_FILE).is_file():
             raise InputError(
                 f"{checkpoint}: expected a checkpoint to resume from, got a folder without "
-                f"{_LAST_FILE}. Choose a whole one, or True for the newest."
+                f"{STATE_FILE}. Choose a whole one, or True for the newest."
             )
     _check_files(checkpoint)
     return checkpoint
@@ -53,7 +53,7 @@ def check_same_model(checkpoint: Path, config: HfAttnConfig) -> None:
     Raises:
         InputError: If sizes or labels differ; names the field with both values.
     """
-    path = checkpoint / "config.json"
+    path = checkpoint / CONFIG_FILE
     if not path.is_file():
         return  # LoRA saves what it adds only
     saved = HfAttnConfig.from_pretrained(checkpoint)
@@ -70,7 +70,7 @@ def check_same_model(checkpoint: Path, config: HfAttnConfig) -> None:
 def drop_unfinished_checkpoints(folder: Path) -> None:
     """Removes the checkpoints whose writing was cut short."""
     for checkpoint in folder.glob("checkpoint-*"):
-        if not (checkpoint / _LAST_FILE).is_file():
+        if not (checkpoint / STATE_FILE).is_file():
             shutil.rmtree(checkpoint, ignore_errors=True)
 
 

@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 
 from .card_page import CARD_FILE
+from .file_names import ADAPTER_FILE, STATE_FILE
 from .hub_files import files_to_push
 
-_STATE_FILE = "trainer_state.json"
-_ADAPTER_FILE, _BASE = "adapter_config.json", "base_model_name_or_path"
+_BASE = "base_model_name_or_path"
 
 
 def copy_checkpoint(checkpoint: Path, target: Path) -> None:
@@ -23,10 +23,10 @@ def copy_checkpoint(checkpoint: Path, target: Path) -> None:
     for name, file in files_to_push(checkpoint).items():
         shutil.copyfile(file, target / name)
     (target / CARD_FILE).unlink(missing_ok=True)  # the one of PEFT, which names the base's folder
-    shutil.copyfile(checkpoint / _STATE_FILE, target / _STATE_FILE)
-    _keep_last_name(target / _STATE_FILE, "best_model_checkpoint")
-    if (target / _ADAPTER_FILE).exists():
-        _keep_last_name(target / _ADAPTER_FILE, _BASE)
+    shutil.copyfile(checkpoint / STATE_FILE, target / STATE_FILE)
+    _keep_last_name(target / STATE_FILE, "best_model_checkpoint")
+    if (target / ADAPTER_FILE).exists():
+        _keep_last_name(target / ADAPTER_FILE, _BASE)
 
 
 def _keep_last_name(file: Path, field: str) -> None:

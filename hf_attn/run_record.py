@@ -21,11 +21,11 @@ from .batching import TokenizedTexts
 from .errors import InputError
 from .evaluation import Evaluation
 from .fetching import find_file
+from .file_names import RECORD_FILE
 from .modeling_hf_attn import HfAttnClassifier
 from .sources import source_kind
 from .training_trace import ENTROPY
 
-RECORD_FILE = "run.json"
 # What records did not say before saves were pushed while training goes on.
 _OF_OLD_RECORDS = {"epoch": None, "is_finished": True}
 IN_MEMORY = "a data set in memory"

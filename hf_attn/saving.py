@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from .checkpoints import drop_unfinished_checkpoints
 from .configuration_hf_attn import HfAttnConfig
 from .errors import InputError
+from .file_names import CONFIG_FILE
 
 # Start of the name of a folder with what waits to be pushed; a killed run may leave one.
 PUSHING = ".pushing-"
@@ -151,7 +152,7 @@ def make_output_folder(folder: Path, *, keep_checkpoints: bool) -> None:
 
 def model_type_in(folder: Path) -> str | None:
     """Gives the type that a folder's configuration names; None without a configuration."""
-    config = folder / "config.json"
+    config = folder / CONFIG_FILE
     if not config.is_file():
         return None
     try:

@@ -13,10 +13,9 @@ from transformers import PreTrainedTokenizerBase
 from .batching import TokenizedTexts
 from .errors import InputError
 from .fetching import find_file
+from .file_names import COUNTS_FILE
 
 logger = logging.getLogger(__name__)
-
-COUNTS_FILE = "token_counts.json"
 
 
 def count_tokens(texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:

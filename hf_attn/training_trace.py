@@ -11,12 +11,11 @@ from typing import Any
 
 from .errors import InputError
 from .fetching import find_file
+from .file_names import TRACE_FILE, TRACE_PAGE
 from .saving import written
 from .terminal import in_a_line
 from .training_observations import observe, summarize
 
-TRACE_FILE = "training_trace.json"
-TRACE_PAGE = "training_trace.md"
 # What the callback adds to the trainer's history at the end of each epoch.
 ENTROPY, SHARE = "attention_entropy", "attention_share"
 
