@@ -28,6 +28,7 @@ from .hub_files import (
     check_place,
     contents_to_push,
     files_to_push,
+    model_type_of,
     outdated_files,
     refuse_secrets,
     wants_card,
@@ -195,8 +196,9 @@ class _Push:
         known_pulls = self.repository.pull_numbers() if self.create_pr else set()
         failure: Exception = RuntimeError()
         paths = [content.path for content in self.contents]
+        model_type = model_type_of(self.contents)
         for attempt in range(ATTEMPTS):
-            check_place(self.repository.repo_id, head.ids, head.model_type, paths)
+            check_place(self.repository.repo_id, head.ids, head.model_type, paths, model_type)
             self.contents = self._contents_for(head)
             new = [content for content in self.contents if not head.holds([content])]
             outdated = outdated_files(head.ids, paths)

@@ -14,22 +14,28 @@ from safetensors import SafetensorError, safe_open
 
 from .card_page import CARD_FILE, keeps_page
 from .errors import InputError
+from .file_names import (
+    ADAPTER_FILE,
+    ADAPTER_WEIGHTS_FILE,
+    CONFIG_FILE,
+    COUNTS_FILE,
+    INDEX_FILE,
+    RECORD_FILE,
+    TOKENIZER_CONFIG_FILE,
+    TOKENIZER_FILE,
+    TRACE_FILE,
+    TRACE_PAGE,
+    WEIGHTS_FILE,
+)
 from .json_object import read_json_object
 
 _CODE = ("configuration_hf_attn.py", "modeling_hf_attn.py")
 _TOKENIZER_CODE = "tokenization_hf_attn.py"
 _TOKENIZER_CLASS = "HfAttnTokenizer"
-_TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
-_RECORDS = (
-    "run.json",
-    "token_counts.json",
-    "training_trace.json",
-    "training_trace.md",
-    "all_results.json",
-)
+_TOKENIZER = (TOKENIZER_FILE, TOKENIZER_CONFIG_FILE)
+_RECORDS = (RECORD_FILE, COUNTS_FILE, TRACE_FILE, TRACE_PAGE, "all_results.json")
 _OPTIONAL = (CARD_FILE, *_RECORDS)
-_ADAPTER = ("adapter_model.safetensors", "adapter_config.json")
-_WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_ADAPTER = (ADAPTER_WEIGHTS_FILE, ADAPTER_FILE)
 _OLD_WEIGHTS = re.compile(
     r"(model|adapter_model)(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json"
     r"|(pytorch_model|adapter_model)(-\d+-of-\d+)?\.bin|pytorch_model\.bin\.index\.json"
@@ -39,12 +45,21 @@ _OLD_TOKENIZER = ("special_tokens_map.json", "added_tokens.json")
 # A base model in a page that PEFT wrote, by a path: absolute, of a drive, or from here.
 _LOCAL_BASE = re.compile(r"base_model(?:: *|:adapter:)[\"']?(?:/|\.|~|[A-Za-z]:[\\/])")
 # What these are must be readable without importing transformers, which takes seconds.
-_MODEL_TYPE = "hf_attn"
-_AUTO_MAP = {
-    "AutoConfig": "configuration_hf_attn.HfAttnConfig",
-    "AutoModel": "modeling_hf_attn.HfAttnModel",
-    "AutoModelForSequenceClassification": "modeling_hf_attn.HfAttnForSequenceClassification",
+_PLAIN_TYPE = "hf_attn"
+_AUTO_MAPS = {
+    _PLAIN_TYPE: {
+        "AutoConfig": "configuration_hf_attn.HfAttnConfig",
+        "AutoModel": "modeling_hf_attn.HfAttnModel",
+        "AutoModelForSequenceClassification": "modeling_hf_attn.HfAttnForSequenceClassification",
+    },
+    "hf_attn_folded": {
+        "AutoConfig": "configuration_hf_attn.HfAttnFoldedConfig",
+        "AutoModelForSequenceClassification": (
+            "modeling_hf_attn.HfAttnFoldedForSequenceClassification"
+        ),
+    },
 }
+MODEL_TYPES = tuple(_AUTO_MAPS)
 _TOKENIZER_AUTO_MAP = {"AutoTokenizer": ["tokenization_hf_attn.HfAttnTokenizer", None]}
 _TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{20,}")
 
@@ -100,7 +115,7 @@ def files_to_push(folder: Path) -> dict[str, Path]:
             "Give the --output-dir of `hf-attn train`."
         )
     is_adapter = _holds_adapter(folder)
-    needed = _ADAPTER if is_adapter else ("config.json", *_weight_files(folder), *_TOKENIZER)
+    needed = _ADAPTER if is_adapter else (CONFIG_FILE, *_weight_files(folder), *_TOKENIZER)
     files = {name: folder / name for name in needed}
     _check_files(folder, files)
     files |= {name: folder / name for name in (*_TOKENIZER, *_OPTIONAL) if (folder / name).exists()}
@@ -126,27 +141,36 @@ def contents_to_push(folder: Path, card: str | None = None) -> list[Content]:
     files = files_to_push(folder)
     # Weights may be large and are streamed. All else is read once, so that nothing that is written
     # meanwhile gets half of an old state and half of a new one published.
-    sources = {
-        name: path if path.suffix == ".safetensors" else path.read_bytes()
-        for name, path in files.items()
-    }
-    if "config.json" in sources:
-        sources["config.json"] = _naming_code(sources["config.json"], _AUTO_MAP)
-    if _TOKENIZER_CODE in sources:
-        sources[_TOKENIZER[1]] = _naming_code(sources[_TOKENIZER[1]], _TOKENIZER_AUTO_MAP)
-    if _ADAPTER[1] in sources:
+    weights = {name: path for name, path in files.items() if path.suffix == ".safetensors"}
+    texts = {name: files[name].read_bytes() for name in files.keys() - weights}
+    if CONFIG_FILE in texts:
+        auto_map = _AUTO_MAPS[json.loads(texts[CONFIG_FILE])["model_type"]]
+        texts[CONFIG_FILE] = _naming_code(texts[CONFIG_FILE], auto_map)
+    if _TOKENIZER_CODE in texts:
+        named = _naming_code(texts[TOKENIZER_CONFIG_FILE], _TOKENIZER_AUTO_MAP)
+        texts[TOKENIZER_CONFIG_FILE] = named
+    if ADAPTER_FILE in texts:
         _check_base_model(folder)
     if card is not None:
-        sources[CARD_FILE] = card.encode()
+        texts[CARD_FILE] = card.encode()
+    sources: dict[str, bytes | Path] = {**weights, **texts}
     return [Content.of(name, source) for name, source in sorted(sources.items())]
 
 
 def base_of_adapter(contents: Iterable[Content]) -> str | None:
     """Gives the id of the model that a pushed adapter changes; None for a whole model."""
     for content in contents:
-        if content.path == _ADAPTER[1] and isinstance(content.source, bytes):
-            return str(json.loads(content.source)["base_model_name_or_path"])
+        if content.path == ADAPTER_FILE:
+            return str(json.loads(content.text)["base_model_name_or_path"])
     return None
+
+
+def model_type_of(contents: Iterable[Content]) -> str:
+    """Gives the type of a model that is pushed; for an adapter that of the models it can change."""
+    for content in contents:
+        if content.path == CONFIG_FILE:
+            return str(json.loads(content.text)["model_type"])
+    return _PLAIN_TYPE
 
 
 def refuse_secrets(contents: Iterable[Content], token: str | None) -> None:
@@ -176,7 +200,7 @@ def outdated_files(paths: Iterable[str], new: Iterable[str]) -> list[str]:
         paths: What a repository or a folder holds.
         new: The files of the new model.
     """
-    of_models = {*_RECORDS, *_CODE, _TOKENIZER_CODE, *_OLD_TOKENIZER, _ADAPTER[1]}
+    of_models = {*_RECORDS, *_CODE, _TOKENIZER_CODE, *_OLD_TOKENIZER, ADAPTER_FILE}
     old = (path for path in paths if _OLD_WEIGHTS.fullmatch(path) or path in of_models)
     return sorted(set(old) - set(new))
 
@@ -186,7 +210,7 @@ def check_place(
     paths: Iterable[str],
     model_type: str | None,
     new: Iterable[str],
-    new_type: str | None = _MODEL_TYPE,
+    new_type: str | None,
 ) -> None:
     """Refuses a repository or a folder whose model would be mixed up with the new one, or lost.
 
@@ -200,7 +224,7 @@ def check_place(
     Raises:
         InputError: If it holds a model of another type, or a whole one where an adapter comes.
     """
-    if _ADAPTER[0] in new and {_WEIGHTS, _INDEX} & set(paths):
+    if ADAPTER_WEIGHTS_FILE in new and {WEIGHTS_FILE, INDEX_FILE} & set(paths):
         raise InputError(
             f"{place}: expected a place for an adapter, got one that holds a whole model. Choose "
             "another name; nothing in it was changed."
@@ -222,14 +246,14 @@ def _pieces(source: bytes | Path) -> Iterable[bytes]:
 
 
 def _holds_adapter(folder: Path) -> bool:
-    return (folder / _ADAPTER[0]).is_file() and not (folder / _WEIGHTS).is_file()
+    return (folder / ADAPTER_WEIGHTS_FILE).is_file() and not (folder / WEIGHTS_FILE).is_file()
 
 
 def _weight_files(folder: Path) -> list[str]:
-    if (folder / _WEIGHTS).is_file() or not (folder / _INDEX).is_file():
-        return [_WEIGHTS]
-    index = read_json_object(folder / _INDEX)
-    return [_INDEX, *sorted({str(shard) for shard in index.get("weight_map", {}).values()})]
+    if (folder / WEIGHTS_FILE).is_file() or not (folder / INDEX_FILE).is_file():
+        return [WEIGHTS_FILE]
+    index = read_json_object(folder / INDEX_FILE)
+    return [INDEX_FILE, *sorted({str(shard) for shard in index.get("weight_map", {}).values()})]
 
 
 def _code_names(folder: Path, is_adapter: bool) -> list[str]:
@@ -238,7 +262,7 @@ def _code_names(folder: Path, is_adapter: bool) -> list[str]:
     An adapter has its model's code in the base's repository, and may have no tokenizer; a tokenizer
     may be one of another library.
     """
-    path = folder / _TOKENIZER[1]
+    path = folder / TOKENIZER_CONFIG_FILE
     has_ours = path.is_file() and read_json_object(path).get("tokenizer_class") == _TOKENIZER_CLASS
     return [*(() if is_adapter else _CODE), *([_TOKENIZER_CODE] if has_ours else ())]
 
@@ -260,12 +284,12 @@ def _check_files(folder: Path, files: Mapping[str, Path]) -> None:
             read_json_object(path)
         else:
             check_weights(path)
-    if "config.json" in files:
-        model_type = read_json_object(files["config.json"]).get("model_type")
-        if model_type != _MODEL_TYPE:
+    if CONFIG_FILE in files:
+        model_type = read_json_object(files[CONFIG_FILE]).get("model_type")
+        if model_type not in MODEL_TYPES:
             raise InputError(
-                f"{folder}: expected a model of type {_MODEL_TYPE!r}, got {model_type!r}. Push it "
-                "with transformers' own `push_to_hub`."
+                f"{folder}: expected a model of type {' or '.join(map(repr, MODEL_TYPES))}, got "
+                f"{model_type!r}. Push it with transformers' own `push_to_hub`."
             )
 
 
@@ -287,7 +311,7 @@ def check_weights(path: Path) -> None:
 
 def _check_base_model(folder: Path) -> None:
     """Refuses an adapter, or a page of one, that names a base which nobody else has."""
-    path = folder / _ADAPTER[1]
+    path = folder / ADAPTER_FILE
     base = read_json_object(path).get("base_model_name_or_path")
     if not base or str(base).count("/") != 1 or Path(base).exists():
         raise InputError(
@@ -303,10 +327,8 @@ def _check_base_model(folder: Path) -> None:
         )
 
 
-def _naming_code(text: bytes | Path, auto_map: Mapping[str, Any]) -> bytes | Path:
+def _naming_code(text: bytes, auto_map: Mapping[str, Any]) -> bytes:
     """Gives a configuration whose `auto_map` names the code beside it; unchanged if it does."""
-    if isinstance(text, Path):
-        return text
     config = json.loads(text)
     named = {**(config.get("auto_map") or {}), **auto_map}
     if named == config.get("auto_map"):

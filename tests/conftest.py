@@ -64,3 +64,13 @@ def trained_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained") / "model"
     train(keyword_data(), folder, **{**TINY, "num_train_epochs": 16})
     return folder
+
+
+@pytest.fixture(scope="session")
+def folded_folder(trained_folder, tmp_path_factory):
+    """The same classifier folded; tests that change it copy it first."""
+    from hf_attn.fold_folder import fold_folder
+
+    folder = tmp_path_factory.mktemp("folded") / "folded-model"
+    fold_folder(str(trained_folder), folder)
+    return folder

@@ -10,11 +10,21 @@ import pytest
 from huggingface_hub.errors import HfHubHTTPError
 from typer.testing import CliRunner
 
+import hf_attn.configuration_hf_attn
+import hf_attn.modeling_hf_attn
 from hf_attn import InputError
 from hf_attn.cli import app
 from hf_attn.hub import contents_of_push
 from hf_attn.hub_errors import in_short, what_to_do
-from hf_attn.hub_files import contents_to_push, files_to_push, outdated_files, refuse_secrets
+from hf_attn.hub_files import (
+    MODEL_TYPES,
+    check_place,
+    contents_to_push,
+    files_to_push,
+    model_type_of,
+    outdated_files,
+    refuse_secrets,
+)
 from hf_attn.loading import load_classifier
 
 FILES = [
@@ -40,6 +50,13 @@ def folder(trained_folder, tmp_path):
     return target
 
 
+@pytest.fixture
+def folded(folded_folder, tmp_path):
+    target = shutil.copytree(folded_folder, tmp_path / "folded")
+    (target / "README.md").write_text("# A page of ours\n")
+    return target
+
+
 def contents(folder):
     return {
         one.path: one.source if isinstance(one.source, bytes) else one.source.read_bytes()
@@ -58,6 +75,11 @@ def test_only_what_a_model_needs_is_pushed(folder):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("not for the Hub")
     assert list(files_to_push(folder)) == FILES
+
+
+def test_folded_model_goes_with_the_same_files(folded):
+    (folded / "notes.txt").write_text("not for the Hub")
+    assert list(files_to_push(folded)) == FILES
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
@@ -83,7 +105,11 @@ def test_broken_configuration_is_named(folder, text):
 
 def test_model_of_another_type_is_refused(folder):
     change_json(folder / "config.json", model_type="bert")
-    with pytest.raises(InputError, match="expected a model of type 'hf_attn', got 'bert'"):
+    expected = "expected a model of type 'hf_attn' or 'hf_attn_folded', got "
+    with pytest.raises(InputError, match=f"{expected}'bert'"):
+        files_to_push(folder)
+    change_json(folder / "config.json", model_type={})
+    with pytest.raises(InputError, match=expected):
         files_to_push(folder)
 
 
@@ -133,6 +159,57 @@ def test_code_is_named_by_configuration_and_tokenizer(folder):
     change_json(folder / "tokenizer_config.json", auto_map=None)
     for name in ("config.json", "tokenizer_config.json"):
         assert json.loads(contents(folder)[name]) == json.loads(whole[name])
+
+
+def test_code_of_a_folded_model_is_named_and_is_that_of_every_model(folder, folded):
+    whole = contents(folded)
+    assert json.loads(whole["config.json"])["auto_map"] == {
+        "AutoConfig": "configuration_hf_attn.HfAttnFoldedConfig",
+        "AutoModelForSequenceClassification": (
+            "modeling_hf_attn.HfAttnFoldedForSequenceClassification"
+        ),
+    }
+    change_json(folded / "config.json", auto_map=None)
+    assert json.loads(contents(folded)["config.json"]) == json.loads(whole["config.json"])
+    for code in folded.glob("*_hf_attn.py"):
+        assert whole[code.name] == contents(folder)[code.name]
+        code.unlink()
+    assert contents(folded).keys() == whole.keys()
+
+
+def test_types_are_those_of_the_configurations(folder, folded):
+    types = []
+    for one in (folder, folded):
+        sent = contents_to_push(one)
+        types.append(model_type_of(sent))
+        names = json.loads(contents(one)["config.json"])["auto_map"].values()
+        classes = [getattr(getattr(hf_attn, module), name)
+                   for module, name in (name.split(".") for name in names)]  # fmt: skip
+        configurations = {getattr(part, "config_class", part) for part in classes}
+        assert {part.model_type for part in configurations} == {types[-1]}
+    assert tuple(types) == MODEL_TYPES
+
+
+@pytest.mark.parametrize(("held", "new"), [MODEL_TYPES, MODEL_TYPES[::-1]])
+def test_folded_and_plain_models_do_not_replace_each_other(held, new):
+    check_place("alice/x", FILES, held, FILES, held)
+    check_place("alice/x", FILES, None, FILES, new)
+    message = f"with a model of type '{new}', got one with a model of type '{held}'. Choose another"
+    with pytest.raises(InputError, match=message):
+        check_place("alice/x", FILES, held, FILES, new)
+
+
+def test_adapter_is_of_a_plain_model(folder):
+    (folder / "config.json").unlink()
+    (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "alice/base"}')
+    sent = contents_to_push(folder)
+    new, new_type = [content.path for content in sent], model_type_of(sent)
+    check_place("alice/x", ["config.json"], "hf_attn", new, new_type)
+    with pytest.raises(InputError, match="type 'hf_attn', got one with a model of type 'hf_attn_f"):
+        check_place("alice/x", ["config.json"], "hf_attn_folded", new, new_type)
+    with pytest.raises(InputError, match="expected a place for an adapter"):
+        check_place("alice/x", FILES, "hf_attn_folded", new, new_type)
 
 
 def test_tokenizer_of_another_library_goes_without_our_code(folder):
@@ -246,6 +323,13 @@ def test_folder_without_a_page_gets_a_card_of_its_repository(folder):
     assert not (folder / "README.md").exists()
 
 
+def test_folded_model_without_a_page_gets_a_card_that_says_so(folded):
+    (folded / "README.md").unlink()
+    card = contents(folded)["README.md"].decode()
+    assert "# alice/x\n" in card
+    assert "## Folding\n" in card
+
+
 def test_page_that_somebody_wrote_is_kept(folder):
     assert contents(folder)["README.md"] == b"# A page of ours\n"
 
@@ -276,6 +360,12 @@ def test_dry_run_lists_files_and_card_without_any_network(folder, monkeypatch):
     assert lines[len(FILES) + 1] == "Nothing was sent."
     assert lines[-1] == "# A page of ours"
     assert sorted(folder.iterdir()) == before
+
+
+def test_dry_run_of_a_folded_model_shows_its_files(folded):
+    result = CliRunner().invoke(app, ["push", str(folded), "alice/x", "--dry-run"])
+    assert result.exit_code == 0, result.output
+    assert [line.split()[0] for line in result.output.splitlines()[: len(FILES)]] == FILES
 
 
 @pytest.mark.parametrize("name", ["bad name!!", "alone"])

@@ -198,6 +198,87 @@ def test_model_without_the_package_is_saved_unchanged_for_three_generations(
     assert {name: first[name] for name in names} == {name: own[name] for name in names}
 
 
+FOLD_AND_PUSH = """
+    import sys
+    import torch
+    from transformers import AutoModelForSequenceClassification
+    from hf_attn import HfAttnTokenizer, fold
+    from hf_attn.hub import push_folder
+
+    tokenizer = HfAttnTokenizer.from_pretrained("alice/classifier")
+    model = AutoModelForSequenceClassification.from_pretrained("alice/classifier")
+    for table_dtype in ("float32", "float16", "int8"):
+        folder = f"{sys.argv[1]}/{table_dtype}"
+        fold(model, table_dtype=table_dtype).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        push_folder(folder, f"alice/folded-{table_dtype}")
+"""
+
+LOAD_FOLDED = """
+    import json, sys
+    import torch
+    {imports}
+    from transformers import (
+        AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, pipeline
+    )
+
+    texts, trust = json.loads(sys.argv[1]), {trust}
+    logits, contributions, _ = torch.load(sys.argv[2])
+    for table_dtype, atol in (("float32", 1e-5), ("float16", 1e-2), ("int8", 1e-1)):
+        name = f"alice/folded-{{table_dtype}}"
+        assert AutoConfig.from_pretrained(name, **trust).table_dtype == table_dtype
+        inputs = AutoTokenizer.from_pretrained(name, **trust)(
+            texts, padding=True, return_tensors="pt"
+        )
+        model = AutoModelForSequenceClassification.from_pretrained(name, **trust)
+        outputs = model(**inputs, output_contributions=True)
+        for found, expected in (
+            (outputs.logits, logits), (outputs.contributions, contributions),
+            (outputs.bias + outputs.contributions.sum(1), outputs.logits),
+        ):
+            torch.testing.assert_close(found, expected, rtol=0, atol=atol)
+        # What a loader that gave fresh tables would pass by chance in nothing but 0.
+        assert outputs.contributions.abs().max() > 0.1
+        classify = pipeline("text-classification", name, top_k=None, **trust)
+        for answer, row in zip(classify(texts, batch_size=2), logits.softmax(-1), strict=True):
+            scores = {{part["label"]: part["score"] for part in answer}}
+            for label, score in zip("abc", row.tolist(), strict=True):
+                assert abs(scores[label] - score) < atol, (table_dtype, scores, row)
+        print(type(model).__module__.split(".")[0], type(model).__name__)
+"""
+
+
+@pytest.fixture(scope="module")
+def folded(hub, shared, tmp_path_factory):
+    """What alice/folded-float32, -float16 and -int8 answered before they were folded."""
+    home = tmp_path_factory.mktemp("folded")
+    run_client(hub, home, FOLD_AND_PUSH, home)
+    return shared
+
+
+@pytest.mark.parametrize("package", ["with", "without"])
+def test_folded_models_load_from_the_hub(package, hub, folded, tmp_path):
+    without = package == "without"
+    code = LOAD_FOLDED.format(
+        imports="" if without else "import hf_attn",
+        trust="{'trust_remote_code': True}" if without else "{}",
+    )
+    printed = run_client(
+        hub, tmp_path, code, json.dumps(TEXTS), folded, token=None, without_package=without
+    )
+    module = "transformers_modules" if without else "hf_attn"
+    assert printed == f"{module} HfAttnFoldedForSequenceClassification\n" * 3
+
+
+def test_commands_take_a_folded_model_of_the_hub_or_say_why_not(hub, folded, tmp_path):
+    shown = run_command(hub, tmp_path, "explain", "alice/folded-float32", TEXTS[0], token=None)
+    assert shown.returncode == 0, shown.stderr
+    assert "contribution" in shown.stdout
+    refused = run_command(hub, tmp_path, "trace", "alice/folded-float32", TEXTS[0], token=None)
+    assert refused.returncode == 2
+    assert "alice/folded-float32: expected a model with embeddings" in refused.stderr
+
+
 # Cut off
 
 

@@ -66,6 +66,21 @@ def test_weights_come_by_the_way_that_is_tested(hub, pusher, pull, pushers):
 # What a folder held before
 
 
+@pytest.mark.parametrize("held", ["plain", "folded"])
+def test_folded_model_is_pulled_but_over_no_plain_one_nor_the_other_way(
+    hub, pusher, pull, repo_id, folded_folder, tmp_path, held
+):
+    folder, folded_id = tmp_path / "model", f"alice/folded-{tmp_path.name}"
+    folded = copy_model(folded_folder, tmp_path / "folded", "pulled")
+    assert "error" not in pusher.push(folded, folded_id)
+    first, second = (repo_id, folded_id) if held == "plain" else (folded_id, repo_id)
+    assert_pulled(hub, first, folder, pull(repo_id=first))
+    answer = pull(repo_id=second)
+    types = {"plain": "'hf_attn'", "folded": "'hf_attn_folded'"}
+    assert f"got one with a model of type {types[held]}. Choose another name" in answer["error"]
+    assert contents(folder) == on_the_hub(hub, first)
+
+
 OTHERS = ["notes.txt", "data.csv", "labels.json", "pytorch_notes.bin"]
 OF_AN_OLDER_MODEL = [
     "model-00001-of-00002.safetensors",

@@ -14,6 +14,7 @@ import pytest
 from hub_clients import held
 from pusher import PAGE, Pusher, copy_model, page
 
+from hf_attn.card_page import CARD_MARK
 from hf_attn.hub_files import contents_to_push
 
 # What a push asks of the Hub, in its order; an upload goes one way or the other.
@@ -151,6 +152,39 @@ def test_weights_of_an_older_layout_are_removed_in_the_same_commit(hub, pusher, 
     assert answer["deleted"] == ["model.safetensors"]
     assert len(commits(hub, repo_id)) == 2
     assert held(hub, commits(hub, repo_id)[0]) == local(folder)
+
+
+def test_folded_model_is_one_commit_too(hub, pusher, folded_folder, tmp_path, repo_id):
+    folded = copy_model(folded_folder, tmp_path / "folded", repo_id)
+    assert_published(hub, repo_id, folded, pusher.push(folded, repo_id))
+    assert pusher.push(folded, repo_id)["files"] == []
+
+
+def test_page_of_a_folded_model_that_was_changed_on_the_hub_is_kept(
+    hub, pusher, folded_folder, tmp_path, repo_id
+):
+    folded = copy_model(folded_folder, tmp_path / "folded", repo_id)
+    pusher.push(folded, repo_id, card=page("Changed by hand"))
+    (folded / "run.json").write_text("{}")
+    answer = pusher.push(folded, repo_id, card=page("Made") + CARD_MARK)
+    assert answer["files"] == ["run.json"]
+    assert "README.md was changed on the Hub and is kept" in answer["notes"][0]
+    (folded / "README.md").write_text(page("Changed by hand"))
+    assert held(hub, commits(hub, repo_id)[0]) == local(folded, card=page("Changed by hand"))
+
+
+@pytest.mark.parametrize("first", ["plain", "folded"])
+def test_plain_and_folded_models_do_not_replace_each_other(
+    hub, pusher, folder, folded_folder, tmp_path, repo_id, first
+):
+    folded = copy_model(folded_folder, tmp_path / "folded", repo_id)
+    order = [folder, folded] if first == "plain" else [folded, folder]
+    types = {"plain": "'hf_attn'", "folded": "'hf_attn_folded'"}
+    assert_published(hub, repo_id, order[0], pusher.push(order[0], repo_id))
+    answer = pusher.push(order[1], repo_id)
+    assert f"got one with a model of type {types[first]}. Choose another" in answer["error"]
+    assert answer["error"].endswith("nothing in it was changed.")
+    assert len(commits(hub, repo_id)) == 1
 
 
 # Faults that pass

@@ -7,7 +7,7 @@ from processes import run_python
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForSequenceClassification
 
-from hf_attn import HfAttnForSequenceClassification, HfAttnTokenizer
+from hf_attn import HfAttnForSequenceClassification, HfAttnTokenizer, fold
 
 TEXTS = ["oil prices rose", "the bank cut rates", "wheat and oil exports fell"]
 
@@ -37,6 +37,24 @@ def folder(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def folded_folder(folder, tmp_path_factory):
+    """The classifier of `folder`, folded into each type of table, and what each answers here."""
+    path = tmp_path_factory.mktemp("folded")
+    tokenizer = HfAttnTokenizer.from_pretrained(folder)
+    inputs = tokenizer(TEXTS, padding=True, return_tensors="pt")
+    for table_dtype in ("float32", "float16", "int8"):
+        folded = fold(
+            HfAttnForSequenceClassification.from_pretrained(folder), table_dtype=table_dtype
+        )
+        folded.save_pretrained(path / table_dtype)
+        tokenizer.save_pretrained(path / table_dtype)
+        outputs = folded(**inputs, output_contributions=True)
+        answers = {name: outputs[name].clone() for name in ("logits", "contributions")}
+        save_file(answers, path / table_dtype / "expected.safetensors")
+    return path
+
+
 LOAD_AND_COMPARE = """
     import json, sys, torch
     from pathlib import Path
@@ -61,6 +79,19 @@ LOAD_AND_COMPARE = """
     assert [type(part).__name__ for part in (config, model, base, tokenizer)] == [
         "HfAttnConfig", "HfAttnForSequenceClassification", "HfAttnModel", "HfAttnTokenizer"
     ]
+    for folder in sorted(Path(sys.argv[2]).iterdir()):
+        expected = load_file(folder / "expected.safetensors")
+        config = transformers.AutoConfig.from_pretrained(folder, **{trust})
+        folded = transformers.AutoModelForSequenceClassification.from_pretrained(folder, **{trust})
+        outputs = folded(**inputs, output_contributions=True)
+        assert torch.equal(outputs.logits, expected["logits"])
+        assert torch.equal(outputs.contributions, expected["contributions"])
+        classify = transformers.pipeline("text-classification", str(folder), **{trust})
+        assert classify("oil prices rose")[0]["label"] == "abc"[outputs.logits[0].argmax()]
+        assert (type(config).__name__, config.table_dtype) == ("HfAttnFoldedConfig", folder.name)
+        assert type(folded).__name__ == "HfAttnFoldedForSequenceClassification"
+        modules = [type(part).__module__.split(".")[0] for part in (config, folded, model)]
+        assert len(set(modules)) == 1, modules
     print(type(model).__module__)
 """
 
@@ -77,9 +108,28 @@ LOAD_AND_COMPARE = """
         "from hf_attn import HfAttnTokenizer; import transformers",
     ],
 )
-def test_auto_classes_load_whatever_is_imported_first(imports, folder):
+def test_auto_classes_load_whatever_is_imported_first(imports, folder, folded_folder):
     code = LOAD_AND_COMPARE.replace("{imports}", imports).replace("{trust}", "{}")
-    assert run_python(code, folder) == "hf_attn.modeling_hf_attn\n"
+    assert run_python(code, folder, folded_folder) == "hf_attn.modeling_hf_attn\n"
+
+
+def test_copied_code_saves_folded_models_again(folded_folder, tmp_path):
+    run_python(
+        """
+        import sys
+        from transformers import AutoModelForSequenceClassification
+        model = AutoModelForSequenceClassification.from_pretrained(
+            sys.argv[1], trust_remote_code=True
+        )
+        model.save_pretrained(sys.argv[2])
+        """,
+        folded_folder / "int8",
+        tmp_path,
+        without_package=True,
+    )
+    for name in ("config.json", "model.safetensors", "modeling_hf_attn.py"):
+        saved = (tmp_path / name).read_bytes()
+        assert saved == (folded_folder / "int8" / name).read_bytes(), name
 
 
 def test_importing_the_package_imports_neither_transformers_nor_torch():
@@ -96,9 +146,10 @@ def test_auto_config_alone_is_registered_without_models():
         import sys
         import hf_attn
         from transformers import AutoConfig
-        print(AutoConfig.for_model("hf_attn").model_type, "hf_attn.modeling_hf_attn" in sys.modules)
+        for name in ("hf_attn", "hf_attn_folded"):
+            print(AutoConfig.for_model(name).model_type, "hf_attn.modeling_hf_attn" in sys.modules)
     """)
-    assert printed == "hf_attn False\n"
+    assert printed == "hf_attn False\nhf_attn_folded False\n"
 
 
 def test_package_names_are_listed_and_resolve():
@@ -199,10 +250,13 @@ def test_saving_copies_the_three_files_the_hub_runs(folder):
     }
 
 
-def test_copied_code_loads_without_the_package(folder):
+def test_copied_code_loads_without_the_package(folder, folded_folder):
     code = LOAD_AND_COMPARE.replace("{trust}", "{'trust_remote_code': True}")
     printed = run_python(
-        code.replace("{imports}", "import transformers"), folder, without_package=True
+        code.replace("{imports}", "import transformers"),
+        folder,
+        folded_folder,
+        without_package=True,
     )
     assert printed.startswith("transformers_modules.")
 
@@ -243,9 +297,11 @@ def test_copied_code_saves_itself_again(folder, tmp_path):
     assert len(list(tmp_path.glob("*.py"))) == 3
 
 
-def test_package_wins_over_the_copied_code(folder):
+def test_package_wins_over_the_copied_code(folder, folded_folder):
     code = LOAD_AND_COMPARE.replace("{trust}", "{'trust_remote_code': True}")
-    printed = run_python(code.replace("{imports}", "import hf_attn, transformers"), folder)
+    printed = run_python(
+        code.replace("{imports}", "import hf_attn, transformers"), folder, folded_folder
+    )
     assert printed == "hf_attn.modeling_hf_attn\n"
 
 
