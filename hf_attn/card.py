@@ -11,6 +11,7 @@ from huggingface_hub.constants import DEFAULT_REVISION
 from markupsafe import Markup
 from transformers import PreTrainedTokenizerBase
 
+from .card_folding import folding_of
 from .card_metadata import make_metadata, split_of_results
 from .card_page import CARD_FILE as CARD_FILE
 from .card_page import CARD_MARK
@@ -25,7 +26,7 @@ from .lexicon_reader import read_lexicon
 from .loading import load_classifier
 from .markdown import python_string
 from .model_folder import RunFiles, read_run_files
-from .modeling_hf_attn import HfAttnForSequenceClassification
+from .modeling_hf_attn import HfAttnClassifier
 from .problem_types import MULTI, REGRESSION, SINGLE
 from .templating import render
 from .training_trace import TrainingTrace
@@ -59,7 +60,7 @@ def render_card(folder: Path, repo_id: str | None = None, *, revision: str | Non
 
 
 def make_card(
-    model: HfAttnForSequenceClassification,
+    model: HfAttnClassifier,
     tokenizer: PreTrainedTokenizerBase,
     run: RunFiles,
     name: str,
@@ -76,24 +77,27 @@ def make_card(
         revision: Branch of the repository; main without it.
     """
     record = run.record
+    folding = folding_of(model, record, name)
+    trained = name.rpartition("/")[2] if folding is None else folding["source"]
     lexicon = _lexicon(model, tokenizer, run.token_counts)
     card = render(
         "model_card.md",
-        metadata=Markup(make_metadata(name, record)),
+        metadata=Markup(make_metadata(name, record, folding)),
         name=name,
         revision=revision or DEFAULT_REVISION,
         code=_code(model, record, name, revision or DEFAULT_REVISION),
         record=record,
+        folding=folding,
         **_of_model(model, tokenizer, lexicon),
         **_of_labels(model, record, lexicon),
-        **(_UNKNOWN if record is None else _of_training(record, run.trace, name)),
+        **(_UNKNOWN if record is None else _of_training(record, run.trace, trained)),
         decision=None if lexicon is None else _decision(model, tokenizer, record),
     )
     return f"{card}\n{CARD_MARK}\n"
 
 
 def _lexicon(
-    model: HfAttnForSequenceClassification,
+    model: HfAttnClassifier,
     tokenizer: PreTrainedTokenizerBase,
     token_counts: Mapping[str, int] | None,
 ) -> Lexicon | None:
@@ -106,7 +110,7 @@ def _lexicon(
 
 
 def _of_model(
-    model: HfAttnForSequenceClassification,
+    model: HfAttnClassifier,
     tokenizer: PreTrainedTokenizerBase,
     lexicon: Lexicon | None,
 ) -> dict[str, Any]:
@@ -125,7 +129,7 @@ def _of_model(
 
 
 def _of_labels(
-    model: HfAttnForSequenceClassification,
+    model: HfAttnClassifier,
     record: Mapping[str, Any] | None,
     lexicon: Lexicon | None,
 ) -> dict[str, Any]:
@@ -149,7 +153,7 @@ def _of_labels(
 def _of_training(
     record: Mapping[str, Any], trace: TrainingTrace | None, name: str
 ) -> dict[str, Any]:
-    """Gives what the template says of the run."""
+    """Gives what the template says of the run, which wrote a folder of this name."""
     epochs, num_left_out = epochs_table(record, trace)
     data, training = record["data"], record["settings"]["training"]
     return {
@@ -162,14 +166,14 @@ def _of_training(
         "settings": settings_line(record),
         "energy": energy(record),
         "watts": WATTS_A_THREAD,
-        "reproduction": Markup(reproduction(record, name.rpartition("/")[2])),
+        "reproduction": Markup(reproduction(record, name)),
         "license": training["license"],
         "language": training["language"],
     }
 
 
 def _code(
-    model: HfAttnForSequenceClassification,
+    model: HfAttnClassifier,
     record: Mapping[str, Any] | None,
     name: str,
     revision: str,
@@ -201,7 +205,7 @@ def _for_code(text: str | None, otherwise: str) -> str:
 
 
 def _decision(
-    model: HfAttnForSequenceClassification,
+    model: HfAttnClassifier,
     tokenizer: PreTrainedTokenizerBase,
     record: Mapping[str, Any] | None,
 ) -> dict[str, Any] | None:

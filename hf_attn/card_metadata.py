@@ -26,19 +26,22 @@ _METRICS = {
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def make_metadata(name: str, record: Mapping[str, Any] | None) -> str:
+def make_metadata(
+    name: str, record: Mapping[str, Any] | None, folding: Mapping[str, Any] | None = None
+) -> str:
     """Gives the block in YAML, without the lines around it.
 
     Args:
         name: What the results are listed under.
         record: What `run.json` holds; None if there is none.
+        folding: What the card says of folding; None for a plain model.
     """
-    fields: dict[str, Any] = {} if record is None else _of_record(name, record)
+    fields: dict[str, Any] = {} if record is None else _of_record(name, record, folding)
     data = ModelCardData(
         **{"license": _UNKNOWN_LICENSE, **fields},
         library_name="transformers",
         pipeline_tag=_TASK,
-        tags=_TAGS,
+        tags=_TAGS if folding is None else [*_TAGS, "folded"],
     )
     return data.to_yaml()
 
@@ -53,7 +56,9 @@ def split_of_results(record: Mapping[str, Any]) -> str | None:
     return next((split for split in ("test", "validation") if split in record["metrics"]), None)
 
 
-def _of_record(name: str, record: Mapping[str, Any]) -> dict[str, Any]:
+def _of_record(
+    name: str, record: Mapping[str, Any], folding: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """Gives the fields that depend on the run."""
     settings, data = record["settings"], record["data"]
     fields: dict[str, Any] = {"license": settings["training"]["license"] or _UNKNOWN_LICENSE}
@@ -64,11 +69,32 @@ def _of_record(name: str, record: Mapping[str, Any]) -> dict[str, Any]:
         fields["datasets"] = [data["source"]]
     if _HUB_ID.fullmatch(settings["model"]["model"] or ""):
         fields["base_model"] = settings["model"]["model"]
-    results = _results(record)
+    if folding is not None and _HUB_ID.fullmatch(folding["from"] or ""):
+        fields |= {"base_model": folding["from"], "base_model_relation": "quantized"}
+    if folding is None or folding["table_dtype"] == "float32":
+        results = _results(record)
+    else:  # its logits are not those that the record has scores of
+        results = _results_of_folding(record, folding["loss"])
     if results:
         fields["metrics"] = list(dict.fromkeys(result.metric_type for result in results))
         fields |= {"model_name": name, "eval_results": results}
     return fields
+
+
+def _results_of_folding(record: Mapping[str, Any], loss: Mapping[str, Any]) -> list[EvalResult]:
+    """Gives the scores of a folded model itself, if it was folded with labelled texts beside."""
+    return [
+        EvalResult(
+            task_type=_TASK,
+            dataset_type="other",
+            dataset_name=loss.get("source") or record["data"]["source"],
+            metric_type=_METRICS[score][0],
+            metric_name=_METRICS[score][1],
+            metric_value=value,
+        )
+        for score, value in (loss.get("metrics") or {"after": {}})["after"].items()
+        if math.isfinite(value)
+    ]
 
 
 def _results(record: Mapping[str, Any]) -> list[EvalResult]:

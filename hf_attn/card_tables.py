@@ -35,7 +35,7 @@ def results_table(record: Mapping[str, Any]) -> Markup:
         row = [split, f"{sizes[split]:,}"]
         for score in scores:
             for values in (metrics, record["baseline"]):
-                row.append(_number(values[split][score]))
+                row.append(number(values[split][score]))
         rows.append(row)
     return table(header, rows)
 
@@ -72,7 +72,7 @@ def label_table(
         row: list[object] = [names[index]]
         if classes:
             one = classes[index]
-            row += [f"{one['texts']:,}", *(_number(one[x]) for x in ("precision", "recall", "f1"))]
+            row += [f"{one['texts']:,}", *(number(one[x]) for x in ("precision", "recall", "f1"))]
         if lexicon is not None:
             row += _words(lexicon, index, is_regression)
         rows.append(row)
@@ -111,7 +111,7 @@ def epochs_table(
     rows = [
         [
             f"{epochs[n]['epoch']:g}",
-            *(_number(epochs[n].get(key)) for key in list(columns)[1:]),
+            *(number(epochs[n].get(key)) for key in list(columns)[1:]),
             *(one.cell_at(epochs[n]["epoch"]) for one in attention),
         ]
         for n in sorted({*evenly.tolist(), *best})
@@ -133,5 +133,6 @@ def _cell(words: WordList, part: str) -> Markup:
     return Markup(", ".join(cells))
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Gives a score as tables have it; nothing where there is none."""
     return "" if value is None else f"{value:.4f}"

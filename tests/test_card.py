@@ -19,6 +19,7 @@ from trained import TINY, WORDS, keyword_data
 from hf_attn import HfAttnTokenizer, InputError, explain, read_lexicon, read_token_counts, train
 from hf_attn.card import keeps_page, make_card, render_card
 from hf_attn.corpora import corpus_path
+from hf_attn.fold_folder import fold_folder
 from hf_attn.loading import load_classifier
 from hf_attn.model_folder import RunFiles
 from hf_attn.run_record import read_record
@@ -437,3 +438,110 @@ def test_page_of_the_project_is_the_card_of_the_model_that_it_describes(tmp_path
     assert form(card) == form(page)
     for ours, theirs in zip(tables(card)[:2], tables(page)[:2], strict=True):
         assert [row[:2] for row in ours] == [row[:2] for row in theirs]
+
+
+@pytest.fixture
+def folded_card(folded_folder):
+    return render_card(folded_folder)
+
+
+def section(card, title):
+    return re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", card, re.M | re.S)[1]
+
+
+def int8_card(folded_folder, **folding):
+    """The card of a model with tables in int8, whose record says this of its folding."""
+    model, tokenizer = load_classifier(str(folded_folder))
+    record = read_record(folded_folder)
+    record["folding"] |= folding
+    model.config.table_dtype = "int8"
+    return make_card(model, tokenizer, RunFiles(record), "small")
+
+
+def test_card_of_a_folded_model_says_what_it_is(folded_folder, folded_card, card):
+    record, model = read_record(folded_folder), load_classifier(str(folded_folder))[0]
+    tables = model.tables.tokens.state_dict()
+    numbers = sum(tensor.numel() for tensor in tables.values())
+    assert f"2 labels and {numbers:,} numbers in tables, folded from a model" in folded_card
+    said, loss = section(folded_card, "Folding"), record["folding"]["loss"]
+    assert f"tables of {model.config.vocab_size:,} rows in `float32`, {4 * numbers:,} bytes" in said
+    assert "On 1,000 texts (drawn words) the logits differ" in said
+    assert f"by at most {loss['largest_logit_difference']:.1e}, and 0 texts get another" in said
+    assert "cannot be trained further" in said
+    assert "The scores are those of the model before it was folded." in folded_card
+    assert "## Folding" not in card
+    assert front_matter(folded_card)["tags"] == [*front_matter(card)["tags"], "folded"]
+
+
+def test_commands_of_a_folded_card_train_fold_and_predict(folded_folder, trained_folder, card):
+    folded_card = render_card(folded_folder, "user/topics-folded")
+    predict, fold, train_again = blocks(folded_card, "text")
+    assert predict == "hf-attn predict user/topics-folded 'a text of yours'\n"
+    assert fold == f"hf-attn fold {trained_folder.name} topics-folded --table-dtype float32\n"
+    assert [train_again] == blocks(card, "text")
+
+
+def test_model_and_its_folded_form_have_the_same_words_and_decision(folded_card, card):
+    for place in (0, 1, 2, -1):
+        assert tables(folded_card)[place] == tables(card)[place]
+    assert section(folded_card, "A decision, read") == section(card, "A decision, read")
+
+
+@pytest.mark.parametrize("without_package", [False, True])
+def test_code_of_a_folded_card_runs(folded_folder, tmp_path, without_package):
+    shutil.copytree(folded_folder, tmp_path / "model")
+    block = blocks(render_card(tmp_path / "model"), "python")[without_package]
+    code = f"import os; os.chdir({str(tmp_path)!r})\n{block}"
+    printed = run_python(code, without_package=without_package)
+    assert "'label': 'oil'" in printed or "'label': 'farm'" in printed
+    assert ("tensor(" if without_package else "contri-") in printed
+
+
+def test_scores_of_smaller_tables_are_those_that_folding_measured(folded_folder):
+    assert ModelCard(render_card(folded_folder)).data.eval_results
+    metrics = {"before": {"accuracy": 1.0, "macro_f1": 0.5}, "after": {"accuracy": 0.75,
+               "macro_f1": 0.25}}  # fmt: skip
+    loss = {"texts": 4, "source": "user/tickets", "largest_logit_difference": 0.01,
+            "changed_labels": 1, "metrics": metrics}  # fmt: skip
+    without = int8_card(folded_folder)
+    assert "model-index" not in front_matter(without)
+    scored = int8_card(folded_folder, loss=loss)
+    data = ModelCard(scored).data
+    assert [one.metric_value for one in data.eval_results] == [0.75, 0.25]
+    assert {one.dataset_name for one in data.eval_results} == {"user/tickets"}
+    assert tables(scored)[1] == [
+        ["", "Accuracy", "Macro-F1"], ["before", "1.0000", "0.5000"], ["after", "0.7500", "0.2500"],
+    ]  # fmt: skip
+    assert "On 4 texts (user/tickets)" in scored
+    assert "at most 1.0e-02, and 1 text gets another label." in scored
+
+
+def test_model_that_was_folded_is_the_base_if_it_is_on_the_hub(folded_folder):
+    data = ModelCard(int8_card(folded_folder, **{"from": "user/base"})).data
+    assert (data.base_model, data["base_model_relation"]) == ("user/base", "quantized")
+    local = ModelCard(render_card(folded_folder)).data
+    assert (local.base_model, local.get("base_model_relation")) == (None, None)
+
+
+@pytest.mark.parametrize("record", ["none", "without-folding", "without-loss"])
+def test_card_of_a_folded_model_goes_without_what_is_not_known(folded_folder, record):
+    model, tokenizer = load_classifier(str(folded_folder))
+    known = None if record == "none" else read_record(folded_folder)
+    if record == "without-folding":
+        del known["folding"]
+    if record == "without-loss":
+        known["folding"] = {"table_dtype": "float32", "from": None}
+    folded_card = make_card(model, tokenizer, RunFiles(known), "m")
+    assert "What folding changed was not measured." in folded_card
+    assert "hf-attn fold unfolded m --table-dtype float32\n" in folded_card
+
+
+def test_folded_regression_and_pairs_have_a_card(tmp_path):
+    rows = keyword_data()["train"].to_dict()
+    values = {"sentence1": rows["text"], "sentence2": rows["text"][::-1],
+              "label": [float(len(text)) for text in rows["text"]]}  # fmt: skip
+    train(datasets.Dataset.from_dict(values), tmp_path / "m", **TINY, validation_size=0.0)
+    fold_folder(str(tmp_path / "m"), tmp_path / "folded")
+    card = render_card(tmp_path / "folded")
+    assert "hf-attn predict folded 'a text of yours' --text-pair 'a second text'\n" in card
+    assert re.search(r"the logits differ .* by at most \d\.\de-\d\d\.\n", card)
