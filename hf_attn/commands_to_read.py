@@ -124,7 +124,7 @@ def _trace_of(
     model: str, source: str | None, text_pair: str | None, *, prediction: bool, compare: bool
 ) -> PipelineTrace | ScalingComparison:
     from .command_texts import read_texts
-    from .loading import load_classifier
+    from .loading import load_unfolded
     from .scaling import compare_scaling
     from .trace import DEFAULT_TEXT, trace_pipeline, trace_prediction
 
@@ -134,7 +134,7 @@ def _trace_of(
             f"{source}: expected one text to trace, got {len(texts):,}. Give the one to trace."
         )
     make = compare_scaling if compare else trace_prediction if prediction else trace_pipeline
-    classifier, tokenizer = load_classifier(model)
+    classifier, tokenizer = load_unfolded(model, "a trace")
     return make(texts[0], classifier, tokenizer, pair=None if pairs is None else pairs[0])
 
 

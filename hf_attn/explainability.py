@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from .errors import InputError
-from .modeling_hf_attn import HfAttnClassifier
+from .modeling_hf_attn import HfAttnClassifier, HfAttnFoldedForSequenceClassification
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +50,35 @@ def check_classifier(model: Any) -> None:
             "expected an HfAttnForSequenceClassification, whose logits are sums over tokens, got "
             f"{type(model).__module__}.{type(model).__name__}. {_remedy(model)}"
         )
+
+
+def check_unfolded(model: Any, purpose: str) -> None:
+    """Refuses a folded model where embeddings and projections are needed.
+
+    Args:
+        model: What came.
+        purpose: What they are needed for, such as "training".
+
+    Raises:
+        InputError: If the model is folded.
+        TypeError: As [`check_classifier`] does.
+    """
+    check_classifier(model)
+    if isinstance(model, HfAttnFoldedForSequenceClassification):
+        raise InputError(f"expected {refusal_of_folded('model', purpose)}")
+
+
+def refusal_of_folded(given: str, purpose: str) -> str:
+    """Says what was expected where a folded model came.
+
+    Args:
+        given: What the model is given as, "model" or "folder".
+        purpose: As in [`check_unfolded`].
+    """
+    return (
+        f"a model with embeddings and projections for {purpose}, got one that is folded: it has "
+        f"tables in their place. Give the {given} that it was folded from."
+    )
 
 
 def _remedy(model: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from .batching import TokenizedTexts
+from .explainability import check_unfolded
 from .modeling_hf_attn import HfAttnForSequenceClassification
 
 _TOKENS_AT_ONCE = 1 << 17
@@ -14,7 +15,13 @@ _TOKENS_AT_ONCE = 1 << 17
 def mean_token_feature(
     model: HfAttnForSequenceClassification, texts: TokenizedTexts
 ) -> torch.Tensor:
-    """Gives the mean feature (D,) of all tokens of the texts, bigrams included, in float32."""
+    """Gives the mean feature (D,) of all tokens of the texts, bigrams included, in float32.
+
+    Raises:
+        InputError: If the model is folded.
+        TypeError: If it is not a classifier of this package.
+    """
+    check_unfolded(model, "a mean token feature")
     embeddings = model.model.embeddings
     total = torch.zeros(model.config.hidden_size, dtype=torch.float64)
     ordered, _ = texts.sorted_by_length()

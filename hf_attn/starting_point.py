@@ -16,7 +16,7 @@ from .configuration_hf_attn import HfAttnConfig
 from .data import label_names, problem_type
 from .errors import InputError
 from .hub_errors import without_secrets
-from .loading import load_classifier
+from .loading import load_unfolded
 from .modeling_hf_attn import HfAttnForSequenceClassification
 from .pretrained_embeddings import copy_embeddings
 from .tokenization_hf_attn import HfAttnTokenizer
@@ -57,7 +57,7 @@ def _continue_model(
     arguments: ModelArguments, task: dict[str, Any]
 ) -> tuple[HfAttnForSequenceClassification, PreTrainedTokenizerBase]:
     """Loads a model; with other labels than its own it gets a fresh head."""
-    saved, tokenizer = load_classifier(str(arguments.model))
+    saved, tokenizer = load_unfolded(str(arguments.model), "training")
     fields = {name: getattr(saved.config, name) for name in HfAttnConfig.__annotations__}
     given = given_fields(arguments)
     rates = {name: value for name, value in given.items() if name.endswith("_dropout")}

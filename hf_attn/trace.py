@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from .batching import encode
 from .errors import InputError
+from .explainability import check_unfolded
 from .explainer import MOST_TOKENS, explain
 from .explanation import Explanation
 from .modeling_hf_attn import HfAttnForSequenceClassification
@@ -43,8 +44,8 @@ def trace_pipeline(
         The seven stages from the text to its probabilities.
 
     Raises:
-        InputError: If the text is no string or too long, if the tokenizer belongs to another model,
-            or if the model's weights hold NaN.
+        InputError: If the text is no string or too long, if the model is folded, if the tokenizer
+            belongs to another model, or if the model's weights hold NaN.
         TypeError: If the model is not a classifier of this package, or the tokenizer is not a fast
             one.
 
@@ -90,6 +91,7 @@ def read_text(
     Raises:
         InputError: As [`trace_pipeline`] does.
     """
+    check_unfolded(model, "a trace")
     for one in (text, "" if pair is None else pair):
         if not isinstance(one, str):
             raise InputError(

@@ -18,12 +18,17 @@ from transformers.trainer_utils import HubStrategy, SaveStrategy, TrainOutput
 
 from .batching import LengthGroupedSampler, TokenizedTexts
 from .card import CARD_FILE, keeps_page, make_card
+from .errors import InputError
+from .explainability import refusal_of_folded
 from .hub import PushResult, open_repository, push_folder
 from .hub_checkpoints import copy_checkpoint
 from .hub_files import files_to_push
 from .mean_feature import mean_token_feature
 from .model_folder import RunFiles, write_model
-from .modeling_hf_attn import HfAttnForSequenceClassification
+from .modeling_hf_attn import (
+    HfAttnFoldedForSequenceClassification,
+    HfAttnForSequenceClassification,
+)
 from .push_queue import FailedPush, PushQueue
 from .saving import PUSHING, staged
 
@@ -46,6 +51,9 @@ class HfAttnTrainer(Trainer):
         args: As of `Trainer`.
         describe: Gives what is known of the run so far, to be pushed with a save of it.
         **options: As of `Trainer`.
+
+    Raises:
+        InputError: If the model is folded.
     """
 
     def __init__(
@@ -55,6 +63,8 @@ class HfAttnTrainer(Trainer):
         describe: Callable[[HfAttnForSequenceClassification, TrainerState], RunFiles] | None = None,
         **options: Any,
     ) -> None:
+        if isinstance(options.get("model"), HfAttnFoldedForSequenceClassification):
+            raise InputError(f"expected {refusal_of_folded('model', 'training')}")
         args = copy.copy(args)  # the caller's may serve for another run
         self._token, args.hub_token = args.hub_token, None
         self._pushes = PushQueue()

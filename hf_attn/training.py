@@ -36,7 +36,7 @@ from .checkpoints import check_same_model, checkpoint_to_resume
 from .data import label_names, load_text_dataset, take_fraction
 from .errors import InputError
 from .evaluation import Evaluation, evaluate_texts
-from .loading import load_label_names
+from .loading import check_trainable, load_label_names
 from .mean_feature import mean_token_feature
 from .metrics import score_logits
 from .model_folder import RunFiles, write_model
@@ -139,6 +139,8 @@ def run_training(
     output_dir = Path(str(arguments.output_dir))
     resume = checkpoint_to_resume(arguments.resume_from_checkpoint, output_dir)
     check_output_folder(output_dir, overwrite=arguments.overwrite, resume=resume is not None)
+    if model_arguments.model is not None:
+        check_trainable(model_arguments.model)
     if arguments.push_to_hub and arguments.process_index == 0:  # before minutes are spent
         arguments.hub_model_id = prepare_repository(arguments, arguments.hub_token)
     data = _load_data(data_arguments, model_arguments, arguments.seed)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType
@@ -14,7 +14,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from .batching import TokenizedTexts
 from .errors import InputError
-from .modeling_hf_attn import HfAttnForSequenceClassification
+from .explainability import check_unfolded
+from .modeling_hf_attn import HfAttnClassifier, HfAttnForSequenceClassification
 from .problem_types import MAIN_METRIC, problem_type_of
 from .run_record import best_epoch
 from .saving import staged
@@ -162,11 +163,12 @@ def _classifier_in(model: Any) -> HfAttnForSequenceClassification:
     """Gives our classifier, whatever is around it: LoRA, a compiled or a distributed model.
 
     Raises:
-        InputError: If there is none.
+        InputError: If there is none, or if it is folded.
     """
     for module in model.modules():
-        if isinstance(module, HfAttnForSequenceClassification):
-            return module
+        if isinstance(module, HfAttnClassifier):
+            check_unfolded(module, "training")
+            return cast(HfAttnForSequenceClassification, module)
     raise InputError(
         "TrainingTraceCallback: expected a classifier of hf_attn, got "
         f"{type(model).__name__}. Leave the callback out for other models."

@@ -13,7 +13,7 @@ from rival_attributions import Case
 from transformers import PreTrainedTokenizerBase
 
 from hf_attn import HfAttnForSequenceClassification, load_text_dataset
-from hf_attn.loading import load_classifier
+from hf_attn.loading import load_unfolded
 
 SETS = {"sst2": "SST-2", "trec": "TREC", "r8": "R8"}
 TWO_CLASSES = ("sst2",)
@@ -56,7 +56,7 @@ class Setup:
             say(f"training {folder.name}")
             options = {"num_train_epochs": self.epochs} if self.epochs else {}
             train_quietly(source or self.source(name), folder, seed=seed, **options)
-        model, tokenizer = load_classifier(str(folder))
+        model, tokenizer = load_unfolded(str(folder), "the methods of others")
         return model.requires_grad_(False), tokenizer
 
     def all_texts(self, name: str, split: str = "test") -> list[str]:

@@ -16,8 +16,9 @@ import torch
 from PIL import Image
 from transformers import PreTrainedTokenizerBase
 
-from hf_attn import HfAttnForSequenceClassification, explain, read_training_trace, train
+from hf_attn import explain, read_training_trace, train
 from hf_attn.loading import load_classifier
+from hf_attn.modeling_hf_attn import HfAttnClassifier
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 COLORS = 256  # of a few thousand, most of them edges of letters
@@ -45,7 +46,7 @@ def main() -> None:
 
 
 def draw_decision(
-    model: HfAttnForSequenceClassification,
+    model: HfAttnClassifier,
     tokenizer: PreTrainedTokenizerBase,
     path: Path,
     *,

@@ -7,15 +7,21 @@ import sys
 import pytest
 import torch
 from models import small_classifier
+from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForSequenceClassification
 
-from hf_attn import HfAttnModel, InputError
-from hf_attn.loading import load_classifier, load_label_names
+from hf_attn import HfAttnFoldedForSequenceClassification, HfAttnModel, InputError
+from hf_attn.loading import load_classifier, load_label_names, load_unfolded
 
 
 @pytest.fixture
 def folder(trained_folder, tmp_path):
     return shutil.copytree(trained_folder, tmp_path / "model")
+
+
+@pytest.fixture
+def folded(folded_folder, tmp_path):
+    return shutil.copytree(folded_folder, tmp_path / "folded")
 
 
 def assert_refused(folder, *patterns):
@@ -40,6 +46,56 @@ def test_model_in_shards_loads(folder):
     inputs = tokenizer("wheat", return_tensors="pt")
     again, _ = load_classifier(str(folder))
     assert torch.equal(again(**inputs).logits, model(**inputs).logits)
+
+
+def test_folded_model_loads_and_answers_the_same(folder, folded):
+    model, tokenizer = load_classifier(str(folded))
+    assert type(model) is HfAttnFoldedForSequenceClassification
+    assert not model.training
+    assert load_label_names(str(folded)) == model.config.class_names == ["farm", "oil"]
+    inputs = tokenizer(["wheat of the market", "crude"], padding=True, return_tensors="pt")
+    expected = load_classifier(str(folder))[0](**inputs).logits
+    torch.testing.assert_close(model(**inputs).logits, expected, rtol=0, atol=1e-5)
+
+
+def test_folded_model_in_shards_loads(folded):
+    model, tokenizer = load_classifier(str(folded))
+    (folded / "model.safetensors").unlink()
+    model.save_pretrained(folded, max_shard_size=200)
+    assert len(list(folded.glob("model-*.safetensors"))) > 1
+    inputs = tokenizer("wheat", return_tensors="pt")
+    again, _ = load_classifier(str(folded))
+    assert torch.equal(again(**inputs).logits, model(**inputs).logits)
+
+
+def test_folded_model_without_a_table_is_refused(folded):
+    tables = load_file(folded / "model.safetensors")
+    del tables["tables.tokens.key"]
+    save_file(tables, folded / "model.safetensors", {"format": "pt"})
+    assert_refused(folded, "got none for tables.tokens.key", "`hf-attn fold` finished")
+
+
+def test_tables_of_another_size_are_refused(folded):
+    config = json.loads((folded / "config.json").read_text())
+    (folded / "config.json").write_text(json.dumps(config | {"head_dim": 16}))
+    assert_refused(folded, "the weights cannot be loaded")
+
+
+def test_table_type_that_there_is_not_is_refused(folded):
+    config = json.loads((folded / "config.json").read_text())
+    (folded / "config.json").write_text(json.dumps(config | {"table_dtype": "int4"}))
+    assert_refused(folded, "the configuration cannot be loaded", "table_dtype")
+
+
+def test_folded_model_is_refused_where_embeddings_are_needed(folder, folded):
+    assert type(load_unfolded(str(folder), "a trace")[0]) is type(load_classifier(str(folder))[0])
+    message = (
+        f"{folded}: expected a model with embeddings and projections for a trace, got one that is "
+        "folded: it has tables in their place. Give the folder that it was folded from."
+    )
+    with pytest.raises(InputError) as caught:
+        load_unfolded(str(folded), "a trace")
+    assert str(caught.value) == message
 
 
 def test_missing_folder_says_what_to_give(tmp_path):
@@ -106,6 +162,14 @@ def test_adapter_without_its_model_or_its_weights_says_so(folder, adapter):
     assert_refused(path, "adapter_config.json: expected the configuration of an adapter in JSON")
 
 
+def test_adapter_of_a_folded_model_is_refused(folded, adapter):
+    change_adapter(adapter[0], base_model_name_or_path=str(folded))
+    assert_refused(
+        adapter[0], f"adapter_config.json: {folded}: expected a model with embeddings and",
+        "for an adapter, got one that is folded",
+    )  # fmt: skip
+
+
 def test_adapter_of_another_shape_is_refused(folder, adapter):
     path, _ = adapter
     small_classifier(dtype=torch.float32, vocab_size=9).save_pretrained(folder)
@@ -143,7 +207,11 @@ def test_model_of_another_type_is_refused(tmp_path):
         intermediate_size=4,
     )  # fmt: skip
     BertForSequenceClassification(config).save_pretrained(tmp_path)
-    assert_refused(tmp_path, "expected a model of type 'hf_attn', got 'bert'")
+    assert_refused(
+        tmp_path, "expected a model of type 'hf_attn' or 'hf_attn_folded', got 'bert'", "hf-attn"
+    )
+    (tmp_path / "config.json").write_text('{"model_type": []}')
+    assert_refused(tmp_path, "or 'hf_attn_folded', got []")
 
 
 @pytest.mark.parametrize("content", [b"", b"not weights", None])

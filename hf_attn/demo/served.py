@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..explainer import explain
 from ..explanation import Explanation
 from ..fetching import find_folder
-from ..loading import load_classifier
+from ..loading import load_unfolded
 from ..modeling_hf_attn import HfAttnForSequenceClassification
 from ..problem_types import ProblemType, problem_type_of
 from ..run_record import read_record
@@ -64,9 +64,9 @@ class ServedModel:
         """Loads a model from a folder that training wrote, or from the Hub.
 
         Raises:
-            InputError: If there is no such model, or if it is of another type or broken.
+            InputError: If there is no such model, or if it is folded, of another type or broken.
         """
-        model, tokenizer = load_classifier(name_or_path)
+        model, tokenizer = load_unfolded(name_or_path, "the page, which shows them")
         folder = find_folder(name_or_path)
         name = folder.resolve().name if Path(name_or_path).is_dir() else name_or_path
         return cls(model, tokenizer, folder, name, read_record(folder))
