@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from .errors import InputError
+from .texts import check_text
 
 if TYPE_CHECKING:
     import datasets
@@ -147,25 +148,9 @@ def encode(
         )
     except (TypeError, ValueError) as error:  # which names no text
         for text in (*texts, *(pairs or ())):
-            _check_text(text)
+            check_text(text)
         raise InputError(f"the texts cannot be tokenized: {error}") from error
     return encoded
-
-
-def _check_text(text: object) -> None:
-    """Refuses what is no string, or one that holds half of a character."""
-    if not isinstance(text, str):
-        raise InputError(
-            f"expected texts that are strings, got {type(text).__name__} {text!r:.60}. "
-            "Leave it out or convert it with str(...)."
-        )
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"expected valid Unicode, got a lone surrogate at position {error.start} of "
-            f"{text!r:.60}. Read the text again with encoding='utf-8', errors='replace'."
-        ) from error
 
 
 def label_array(dataset: datasets.Dataset) -> NDArray[Any] | None:

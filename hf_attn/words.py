@@ -82,6 +82,25 @@ def find_words(
         text = (pairs if pairs is not None and sides[token] else texts)[text_of_token[token]]
         begins[token] = not all(map(_is_mark, text[slice(*offsets[token])]))
 
+    return group_tokens(begins, offsets, lengths, sides, special)
+
+
+def group_tokens(
+    begins: NDArray[np.bool_],
+    offsets: Index,
+    lengths: Index,
+    sides: Index,
+    special: NDArray[np.bool_],
+) -> Words:
+    """Gives the words of N texts, T tokens in all, from which tokens begin one.
+
+    Args:
+        begins: (T,), whether a token is the first of a word.
+        offsets: (T, 2), its first character and one past its last.
+        lengths: (N,), tokens of each text.
+        sides: (T,), 1 where a token stands in the second text of a pair.
+        special: (T,), whether it is a token that the tokenizer put in.
+    """
     first_token = np.flatnonzero(begins)
     starts = np.minimum.reduceat(offsets[:, 0], first_token) if len(first_token) else first_token
     ends = np.maximum.reduceat(offsets[:, 1], first_token) if len(first_token) else first_token
@@ -89,7 +108,7 @@ def find_words(
     of_text = words_before[np.concatenate([[0], np.cumsum(lengths)])]
     return Words(
         of_text=of_text,
-        of_token=words_before[1:] - 1 - of_text[text_of_token],
+        of_token=words_before[1:] - 1 - np.repeat(of_text[:-1], lengths),
         first_token=first_token,
         spans=np.stack([starts, ends], axis=1),
         in_pair=sides[first_token] == 1,
