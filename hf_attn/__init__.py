@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     )
     from .modeling_hf_attn import HfAttnModel as HfAttnModel
     from .onnx_export import export_onnx as export_onnx
+    from .predictor.predictions import Prediction as Prediction
+    from .predictor.predictions import Predictions as Predictions
+    from .predictor.predictor import Predictor as Predictor
     from .scaling import ScalingComparison as ScalingComparison
     from .scaling import compare_scaling as compare_scaling
     from .stages import PipelineTrace as PipelineTrace
@@ -56,7 +59,10 @@ _MODULE_OF = {
     "InputError": "errors",
     "Lexicon": "lexicon",
     "PipelineTrace": "stages",
+    "Prediction": "predictor.predictions",
     "PredictionTrace": "stages",
+    "Predictions": "predictor.predictions",
+    "Predictor": "predictor.predictor",
     "ScalingComparison": "scaling",
     "Stage": "stages",
     "TrainingTrace": "training_trace",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from .evaluation import Evaluation
     from .fold_folder import Folded
-    from .prediction import Prediction
+    from .predictor.predictions import Prediction
     from .training_run import TrainingRun
 
 

@@ -94,17 +94,14 @@ def predict(
     text_column: TextColumn = None,
     text_pair: TextPair = None,
     top_k: Annotated[int, typer.Option(min=1, help="Classes to show for each text.")] = 1,
-    batch_size: BatchSize = 64,
     as_json: AsJson = False,
 ) -> None:
     """Classify texts, one in each line: class and probability, or with --json all classes."""
     from .command_texts import read_texts
-    from .loading import load_classifier
-    from .prediction import predict as predict_texts
+    from .predictor.predictor import Predictor
 
     texts, pairs = read_texts(source, text_column, text_pair)
-    classifier, tokenizer = load_classifier(model)
-    predictions = predict_texts(texts, classifier, tokenizer, pairs=pairs, batch_size=batch_size)
+    predictions = Predictor.from_pretrained(model).predict(texts, pairs=pairs)
     for text, prediction in zip(texts, predictions, strict=True):
         typer.echo(to_json_line(text, prediction) if as_json else to_score_line(prediction, top_k))
 
@@ -112,7 +109,7 @@ def predict(
 def quickstart(context: typer.Context) -> None:
     """Train on 5,485 Reuters texts (R8) and classify three sentences. Takes the flags of train."""
     from .arguments import settings_from_flags
-    from .prediction import predict as predict_texts
+    from .predictor.predictor import Predictor
     from .progress import write_line
     from .training import run_training
 
@@ -124,8 +121,9 @@ def quickstart(context: typer.Context) -> None:
     console.print("Training on R8: Reuters newswire texts of 8 topics ...")
     run = run_training(settings, tell=write_line)
     print_run(console, run)
+    predictor = Predictor.from_model(run.model, run.tokenizer)
     for text, prediction in zip(
-        _QUICKSTART_TEXTS, predict_texts(_QUICKSTART_TEXTS, run.model, run.tokenizer), strict=True
+        _QUICKSTART_TEXTS, predictor.predict(_QUICKSTART_TEXTS), strict=True
     ):
         console.print(f"{prediction.label:>10} {prediction.score:6.1%}  {text}", soft_wrap=True)
     console.print(

@@ -17,7 +17,8 @@ from .errors import InputError
 from .explainability import check_explainable, check_finite
 from .explanation import Explanation, Explanations, class_index
 from .modeling_hf_attn import HfAttnClassifier
-from .prediction import evaluating, logits_to_scores
+from .prediction import evaluating
+from .probabilities import logits_to_scores
 from .problem_types import problem_type_of
 from .word_sums import Array, TokenWeights
 from .words import Words, find_words

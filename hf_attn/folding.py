@@ -18,6 +18,7 @@ from .configuration_hf_attn import HfAttnFoldedConfig
 from .errors import InputError
 from .explainability import check_classifier
 from .modeling_hf_attn import (
+    HfAttnClassifier,
     HfAttnFoldedForSequenceClassification,
     HfAttnFoldedTable,
     HfAttnForSequenceClassification,
@@ -90,6 +91,18 @@ def fold(
     with evaluating(model), torch.no_grad():
         _fill(folded, model)
     return folded
+
+
+def folded_form(model: HfAttnClassifier) -> HfAttnFoldedForSequenceClassification:
+    """Gives the folded form of a classifier, which one that is folded has already.
+
+    Raises:
+        InputError: As [`fold`] does.
+        TypeError: If the model is not a classifier of this package.
+    """
+    if isinstance(model, HfAttnFoldedForSequenceClassification):
+        return model
+    return fold(cast(HfAttnForSequenceClassification, model))
 
 
 def _fill(

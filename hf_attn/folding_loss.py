@@ -12,7 +12,8 @@ from transformers import PreTrainedTokenizerBase
 from .batching import TokenizedTexts
 from .evaluation import evaluate_texts
 from .modeling_hf_attn import HfAttnClassifier
-from .prediction import logits_to_scores, predict_logits
+from .prediction import predict_logits
+from .probabilities import logits_to_scores
 from .problem_types import REGRESSION, SINGLE, problem_type_of
 
 # Of the texts that are made where no data is given.

@@ -17,7 +17,8 @@ from transformers import PreTrainedTokenizerBase
 
 from .explanation import Explanation
 from .modeling_hf_attn import HfAttnForSequenceClassification
-from .prediction import evaluating, logits_to_scores
+from .prediction import evaluating
+from .probabilities import logits_to_scores
 from .problem_types import problem_type_of
 from .stages import MOST_TOKENS_KEPT, Trace, not_seen, to_lists
 from .trace import read_text, to_array, token_names

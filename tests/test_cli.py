@@ -10,8 +10,7 @@ import sys
 import pytest
 from trained import keyword_texts
 
-from hf_attn import cli, commands_to_read
-from hf_attn.prediction import predict
+from hf_attn import Predictor, cli, commands_to_read
 
 
 @pytest.fixture
@@ -106,10 +105,9 @@ def test_predict_reads_the_text_column_of_a_table(run, trained_folder, tmp_path,
 
 
 def test_predict_gives_all_classes_as_json(run, trained_folder):
-    from hf_attn.loading import load_classifier
 
     _, output, _ = run("predict", trained_folder, "-", "--json", stdin="wheat ☕\n".encode())
-    (expected,) = predict(["wheat ☕"], *load_classifier(str(trained_folder)))
+    (expected,) = Predictor.from_pretrained(trained_folder).predict(["wheat ☕"])
     assert json.loads(output) == {"text": "wheat ☕", **vars(expected)}
     assert set(expected.scores) == {"farm", "oil"}
 

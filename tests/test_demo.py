@@ -19,7 +19,7 @@ from demo_models import KINDS, train_model
 from processes import run_python
 
 import hf_attn.demo
-from hf_attn import InputError, cli, explain
+from hf_attn import InputError, Predictor, cli, explain
 from hf_attn.demo import own_words, runs, worked_example
 from hf_attn.demo.check_yourself import Progress, answer_to_html, question_to_html, score_to_html
 from hf_attn.demo.classify import labels_to_html, words_to_html
@@ -28,7 +28,6 @@ from hf_attn.demo.questions import NUM_QUESTIONS, make_question
 from hf_attn.demo.served import MOST_CHARACTERS, Sentence, ServedModel
 from hf_attn.demo.striking import strike, without_word
 from hf_attn.demo.training import training_to_html
-from hf_attn.prediction import predict
 
 TEXTS = {
     "empty": "",
@@ -184,7 +183,7 @@ def test_second_text_that_is_too_long_is_refused(served):
 
 def test_labels_are_those_that_the_model_predicts(served):
     model, sentence = served(), sentence_for(served())
-    (expected,) = predict([sentence.text], model.model, model.tokenizer)
+    (expected,) = Predictor.from_model(model.model, model.tokenizer).predict([sentence.text])
     shown = plain(labels_to_html(model.explain(sentence)))
     for name, score in expected.scores.items():
         assert f"{name} {100 * score:.1f} %" in shown
@@ -211,8 +210,8 @@ def test_masked_word_is_a_run_with_the_word_hidden_and_retyped_one_a_prediction(
     hidden = inputs["input_ids"] == token
     with torch.inference_mode():
         masked = model.model(inputs["input_ids"], inputs["attention_mask"] * ~hidden).logits[0]
-    (typed,) = predict(
-        ["wheat fell and oil rose in the market"], model.model, model.tokenizer,
+    (typed,) = Predictor.from_model(model.model, model.tokenizer).predict(
+        ["wheat fell and oil rose in the market"],
         pairs=pair or None,
     )  # fmt: skip
     assert int(hidden.sum()) == 1

@@ -20,9 +20,8 @@ from transformers import (
     PythonBackend,
 )
 
-from hf_attn import HfAttnModel, HfAttnTokenizer, InputError, explain
+from hf_attn import HfAttnModel, HfAttnTokenizer, InputError, Predictor, explain
 from hf_attn.loading import load_classifier
-from hf_attn.prediction import predict
 
 TEXTS = [
     "unbelievable prices rose, didn't they?",
@@ -521,5 +520,5 @@ def test_thousands_of_texts_are_explained_in_order(trained_folder):
     rows = keyword_texts(5000)
     explanations = explain(rows["text"], model, tokenizer, deletion_effects=False)
     assert [one.text for one in explanations] == rows["text"]
-    predicted = predict(rows["text"], model, tokenizer)
+    predicted = Predictor.from_model(model, tokenizer).predict(rows["text"])
     assert [one.label for one in explanations] == [one.label for one in predicted]

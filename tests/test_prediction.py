@@ -6,9 +6,11 @@ import torch
 from trained import keyword_texts
 from transformers import pipeline
 
+from hf_attn import Predictor
 from hf_attn.batching import TokenizedTexts
 from hf_attn.loading import load_classifier
-from hf_attn.prediction import logits_to_scores, predict, predict_logits
+from hf_attn.prediction import predict_logits
+from hf_attn.probabilities import logits_to_scores
 
 TEXTS = [*keyword_texts(30)["text"], "", "wheat " * 200]
 
@@ -21,7 +23,9 @@ def classifier(trained_folder):
 def test_predictions_equal_those_of_the_pipeline(classifier):
     model, tokenizer = classifier
     classify = pipeline("text-classification", model=model, tokenizer=tokenizer, top_k=None)
-    for ours, theirs in zip(predict(TEXTS, model, tokenizer), classify(TEXTS), strict=True):
+    for ours, theirs in zip(
+        Predictor.from_model(model, tokenizer).predict(TEXTS), classify(TEXTS), strict=True
+    ):
         assert ours.label == theirs[0]["label"]
         assert ours.score == pytest.approx(theirs[0]["score"], abs=1e-6)
         assert list(ours.scores) == [row["label"] for row in theirs]
@@ -37,13 +41,13 @@ def test_logits_do_not_depend_on_the_batch(classifier):
 def test_predict_keeps_the_model_in_its_mode(classifier):
     model, tokenizer = classifier
     model.train()
-    predict(TEXTS, model, tokenizer)
+    predict_logits(model, TokenizedTexts.from_texts(TEXTS, tokenizer))
     assert model.training
     model.eval()
 
 
 def test_predict_of_no_texts_is_empty(classifier):
-    assert predict([], *classifier) == []
+    assert list(Predictor.from_model(*classifier).predict([])) == []
 
 
 def test_scores_follow_the_problem_type():

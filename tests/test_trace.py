@@ -16,13 +16,13 @@ from hf_attn import (
     HfAttnModel,
     HfAttnTokenizer,
     InputError,
+    Predictor,
     compare_scaling,
     explain,
     trace,
     trace_pipeline,
     trace_prediction,
 )
-from hf_attn.prediction import predict
 from hf_attn.stages import MOST_TOKENS_KEPT, to_lists
 from hf_attn.trace import DEFAULT_TEXT
 
@@ -185,7 +185,7 @@ def test_logits_are_those_of_the_model_to_the_bit(tokenizer):
     one = trace_pipeline(LONG, model, tokenizer)
     expected = model(**tokenizer(LONG, return_tensors="pt")).logits[0]
     assert np.array_equal(values_of(one)["logits"], expected.detach().numpy())
-    (prediction,) = predict([LONG], model, tokenizer)
+    (prediction,) = Predictor.from_model(model, tokenizer).predict([LONG])
     assert one.to_dict()["scores"] == pytest.approx(prediction.scores, abs=1e-7)
     assert one.label == prediction.label
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..explanation import Explanation
-from ..prediction import logits_to_scores
+from ..probabilities import logits_to_scores
 from ..word_sums import Array
 
 

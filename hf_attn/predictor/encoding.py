@@ -67,6 +67,9 @@ class TextEncoder:
         max_length: The most tokens of a text, or of a pair together; None for no limit.
         truncation_side: What a longer text loses: its end ("right") or its beginning ("left").
 
+    Attributes:
+        vocab_size: How many tokens there are, special ones included.
+
     Raises:
         InputError: `truncation_side` is neither.
     """
@@ -79,6 +82,7 @@ class TextEncoder:
                 f"expected truncation_side 'left' or 'right', got {truncation_side!r}: "
                 "set it in tokenizer_config.json."
             )
+        self.vocab_size = tokenizer.get_vocab_size()
         kind = ChunkwiseEncoder if splits_at_white_space(tokenizer) else OrdinaryEncoder
         self._encoder: ChunkwiseEncoder | OrdinaryEncoder = kind(
             tokenizer, max_length, truncation_side

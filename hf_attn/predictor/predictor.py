@@ -1,0 +1,169 @@
+"""Classifies texts, and says why, at the speed of table look-ups: from text to label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+from ..problem_types import SINGLE, problem_type_of
+from .encoding import EncodedTexts, TextEncoder
+from .forward import FoldedForward
+from .predictions import Predictions, TextBatch
+from .tables import FOLDED_TYPE, FoldedTables, read_config
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from ..modeling_hf_attn import HfAttnClassifier
+
+
+class Predictor:
+    """Classifies texts on a CPU from the tables of a folded model, with NumPy alone.
+
+    A folded folder is read without importing torch or transformers. Logits and contributions are
+    those of the model within 1e-5.
+
+    Args:
+        tables: What the model decides of each token alone.
+        encoder: Its tokenizer.
+        num_threads: How many threads score texts. With two or more, [`stream`] reads and tokenizes
+            the next texts in one more.
+
+    Raises:
+        InputError: If `num_threads` is below 1, if the tokenizer has more tokens than the model, or
+            if the tables hold NaN.
+
+    Example:
+        >>> predictor = Predictor.from_pretrained("r8-folded")
+        >>> predictions = predictor.predict(["oil prices rose"], explain=True)
+        >>> predictions.labels, predictions.words(0)
+    """
+
+    def __init__(self, tables: FoldedTables, encoder: TextEncoder, *, num_threads: int = 1) -> None:
+        if num_threads < 1:
+            raise InputError(f"num_threads must be 1 or more, got {num_threads!r}.")
+        vocab_size = len(tables.tokens.query)
+        if encoder.vocab_size > vocab_size:
+            raise InputError(
+                f"expected a tokenizer of at most vocab_size={vocab_size} tokens, got one of "
+                f"{encoder.vocab_size}. It belongs to another model."
+            )
+        self.class_names = tables.class_names
+        self.problem_type = problem_type_of(tables)
+        self.num_threads = num_threads
+        self._encoder = encoder
+        self._forward = FoldedForward(
+            tables, num_threads, against_others=self.problem_type == SINGLE
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_path: str | Path, *, revision: str | None = None, num_threads: int = 1
+    ) -> Predictor:
+        """Loads a folded model, or a plain one, which is folded first and needs torch for it.
+
+        Args:
+            name_or_path: A folder, or the id of a Hub repository.
+            revision: Branch, tag or commit of the repository.
+            num_threads: How many threads score texts.
+
+        Raises:
+            InputError: If there is no such model, or it is broken.
+        """
+        folder = Path(name_or_path)
+        if not folder.is_dir():
+            from ..fetching import find_folder  # the Hub's client takes long to import
+
+            folder = find_folder(name_or_path, revision=revision)
+        if (folder / "config.json").is_file() and read_config(folder)["model_type"] == FOLDED_TYPE:
+            encoder = TextEncoder.from_folder(folder)
+            return cls(FoldedTables.from_folder(folder), encoder, num_threads=num_threads)
+        from ..loading import load_classifier
+
+        model, tokenizer = load_classifier(str(folder))
+        return cls.from_model(model, tokenizer, num_threads=num_threads)
+
+    @classmethod
+    def from_model(
+        cls,
+        model: HfAttnClassifier,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        num_threads: int = 1,
+    ) -> Predictor:
+        """Takes a classifier over as it is now; one that is not folded is folded.
+
+        Args:
+            model: The classifier, plain or folded; it stays as it is.
+            tokenizer: The fast tokenizer that it was trained with.
+            num_threads: How many threads score texts.
+
+        Raises:
+            InputError: If the weights hold NaN, or the tokenizer belongs to another model.
+            TypeError: If the model is not a classifier of this package.
+        """
+        from ..folding import folded_form
+
+        tables = FoldedTables.from_model(folded_form(model))
+        return cls(tables, TextEncoder.from_tokenizer(tokenizer), num_threads=num_threads)
+
+    def predict(
+        self,
+        texts: Sequence[str],
+        *,
+        pairs: Sequence[str] | None = None,
+        explain: bool = False,
+    ) -> Predictions:
+        """Classifies texts.
+
+        Args:
+            texts: N texts; an empty one gets the scores of the bias alone. One that is longer than
+                the tokenizer's maximum is cut.
+            pairs: N second texts, for a model of pairs.
+            explain: Whether to give what each word adds.
+
+        Raises:
+            InputError: If a text is no string of valid Unicode, or there are not N second texts.
+        """
+        batch = TextBatch(texts, pairs)
+        return self._score(batch, self._encode(batch), explain)
+
+    def stream(
+        self, batches: Iterable[TextBatch | Sequence[str]], *, explain: bool = False
+    ) -> Iterator[Predictions]:
+        """Yields the predictions of each batch of texts, in order and one at a time.
+
+        Some thousands of texts are a good batch: enough that texts of like length are scored
+        together, and few enough for memory.
+
+        Args:
+            batches: Batches of texts, or of texts and their pairs; none is held after its turn.
+            explain: Whether to give what each word adds.
+
+        Raises:
+            InputError: As [`predict`] does, when the batch's turn comes.
+        """
+        of_texts = (one if isinstance(one, TextBatch) else TextBatch(one) for one in batches)
+        if self.num_threads == 1:
+            for batch in of_texts:
+                yield self._score(batch, self._encode(batch), explain)
+            return
+        with ThreadPoolExecutor(1, "encode") as ahead:
+            waiting = None
+            for batch in of_texts:
+                coming = batch, ahead.submit(self._encode, batch)
+                if waiting is not None:
+                    yield self._score(waiting[0], waiting[1].result(), explain)
+                waiting = coming
+            if waiting is not None:
+                yield self._score(waiting[0], waiting[1].result(), explain)
+
+    def _encode(self, batch: TextBatch) -> EncodedTexts:
+        return self._encoder.encode(batch.texts, batch.pairs)
+
+    def _score(self, batch: TextBatch, encoded: EncodedTexts, explain: bool) -> Predictions:
+        scored = self._forward(encoded.token_ids, encoded.lengths, explain=explain)
+        return Predictions(batch, self.class_names, self.problem_type, encoded, scored)
