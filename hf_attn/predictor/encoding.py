@@ -82,6 +82,7 @@ class TextEncoder:
                 f"expected truncation_side 'left' or 'right', got {truncation_side!r}: "
                 "set it in tokenizer_config.json."
             )
+        self._tokenizer = tokenizer
         self.vocab_size = tokenizer.get_vocab_size()
         kind = ChunkwiseEncoder if splits_at_white_space(tokenizer) else OrdinaryEncoder
         self._encoder: ChunkwiseEncoder | OrdinaryEncoder = kind(
@@ -131,6 +132,10 @@ class TextEncoder:
             max_length=_limit(tokenizer.model_max_length),
             truncation_side=tokenizer.truncation_side,
         )
+
+    def token_name(self, token_id: int) -> str:
+        """Gives the token of an id."""
+        return str(self._tokenizer.id_to_token(token_id))
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> EncodedTexts:
         """Encodes texts, or pairs of texts.

@@ -5,8 +5,8 @@ Shapes: N texts, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from typing import NamedTuple, overload
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..probabilities import logits_to_scores
+from ..words import Words
 from .encoding import EncodedTexts
 from .forward import Scored
 
@@ -78,6 +79,7 @@ class Predictions(Sequence[Prediction]):
         problem_type: The task.
         encoded: Their tokens.
         scored: Logits, and the tokens' contributions if they were asked for.
+        token_name: Gives the name of a token from its id.
     """
 
     batch: TextBatch
@@ -85,6 +87,7 @@ class Predictions(Sequence[Prediction]):
     problem_type: str
     encoded: EncodedTexts
     scored: Scored
+    token_name: Callable[[int], str] = field(repr=False)
 
     @property
     def logits(self) -> NDArray[np.float32]:
@@ -154,8 +157,8 @@ class Predictions(Sequence[Prediction]):
         tokens = slice(stop - int(self.encoded.lengths[row]), stop)
         words = self.encoded.words([row])
         sums = _sum_words(self._of_tokens[tokens], words.first_token)
-        details = words.spans.tolist(), sums.tolist(), words.in_pair.tolist()
-        return [self._word(row, *one) for one in zip(*details, strict=True)]
+        rows, places = np.full(len(sums), row), np.arange(len(sums))
+        return list(self._words_at(places, rows, words, sums, self.encoded.token_ids[tokens]))
 
     def top_words(self, count: int) -> list[list[WordContribution]]:
         """Gives for each text the `count` words of largest contribution, the largest first.
@@ -169,13 +172,8 @@ class Predictions(Sequence[Prediction]):
         words = self.encoded.words()
         sums = _sum_words(self._of_tokens, words.first_token)
         places = _largest_of_each(np.abs(sums), words.of_text, count)
-        found = map(
-            self._word,
-            (np.searchsorted(words.of_text, places, side="right") - 1).tolist(),
-            words.spans[places].tolist(),
-            sums[places].tolist(),
-            words.in_pair[places].tolist(),
-        )
+        rows = np.searchsorted(words.of_text, places, side="right") - 1
+        found = self._words_at(places, rows, words, sums, self.encoded.token_ids)
         counts = np.minimum(np.diff(words.of_text), count).tolist()
         return [list(islice(found, of_text)) for of_text in counts]
 
@@ -185,10 +183,30 @@ class Predictions(Sequence[Prediction]):
             raise _not_explained()
         return self.scored.contributions
 
-    def _word(self, row: int, span: list[int], value: float, in_pair: bool) -> WordContribution:
-        start, end = span
-        side = self.batch.pairs if in_pair and self.batch.pairs is not None else self.batch.texts
-        return WordContribution(side[row][start:end], start, end, value, in_pair)
+    def _words_at(
+        self,
+        places: NDArray[np.intp],
+        rows: NDArray[np.intp],
+        words: Words,
+        sums: NDArray[np.float64],
+        token_ids: NDArray[np.int32],
+    ) -> Iterator[WordContribution]:
+        """Yields the words at places (P,), each of the text that its row (P,) says."""
+        texts, pairs = self.batch.texts, self.batch.pairs or ()
+        for row, (start, end), contribution, in_pair, is_special, first in zip(
+            rows.tolist(),
+            words.spans[places].tolist(),
+            sums[places].tolist(),
+            words.in_pair[places].tolist(),
+            words.is_special[places].tolist(),
+            words.first_token[places].tolist(),
+            strict=True,
+        ):
+            if is_special:
+                word = self.token_name(int(token_ids[first]))
+            else:
+                word = (pairs if in_pair else texts)[row][start:end]
+            yield WordContribution(word, start, end, contribution, in_pair)
 
 
 def _not_explained() -> ValueError:

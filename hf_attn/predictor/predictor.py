@@ -166,4 +166,5 @@ class Predictor:
 
     def _score(self, batch: TextBatch, encoded: EncodedTexts, explain: bool) -> Predictions:
         scored = self._forward(encoded.token_ids, encoded.lengths, explain=explain)
-        return Predictions(batch, self.class_names, self.problem_type, encoded, scored)
+        names = self._encoder.token_name
+        return Predictions(batch, self.class_names, self.problem_type, encoded, scored, names)
