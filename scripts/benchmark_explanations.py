@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from benchmark_figures import Part, load_parts, part_to_dict, save_parts, to_markdown
 from benchmark_training import machine, say
 from explanation_costs import (
     measure_cost,
@@ -25,7 +26,6 @@ from explanation_costs import (
     measure_speed,
     measure_throughput,
 )
-from explanation_figures import Part, load_parts, part_to_dict, save_parts, to_markdown
 from explanation_plausibility import measure_leaves, measure_movies
 from explanation_quality import measure_baselines, measure_faithfulness, measure_stability
 from explanation_setup import SETS, Setup

@@ -12,8 +12,8 @@ from functools import partial
 
 import numpy as np
 import torch
+from benchmark_figures import Figure, Part, median_with_range
 from benchmark_training import say
-from explanation_figures import Figure, Part, median_with_range
 from explanation_setup import SETS, Setup, evenly_spaced
 from rival_attributions import (
     METHODS,

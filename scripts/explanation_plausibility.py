@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmark_figures import Measured, Part, compare, pool_seeds, to_table
 from benchmark_training import say
 from datasets import Dataset, DatasetDict
-from explanation_figures import Measured, Part, compare, pool_seeds, to_table
 from explanation_setup import Setup, evenly_spaced
 from rival_attributions import GRADIENTS, METHODS, OURS, QUICK, Case, Method
 

@@ -8,8 +8,8 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from benchmark_figures import Figure, Measured, Part, Values, compare, pool_seeds, to_table
 from benchmark_training import say
-from explanation_figures import Figure, Measured, Part, Values, compare, pool_seeds, to_table
 from explanation_setup import SETS, TWO_CLASSES, Setup, evenly_spaced
 from rival_attributions import (
     ATTENTION,

@@ -38,7 +38,7 @@ def rivals(script):
 
 @pytest.fixture(scope="module")
 def figures(script):
-    return script("explanation_figures")
+    return script("benchmark_figures")
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Figures and tables of the explanation benchmark: their intervals, goals, files and Markdown."""
+"""Figures and tables of the benchmarks: their intervals, goals, files and Markdown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ FORMATS = {
     "ratio": "{:.2f} ×",
     "milliseconds": "{:.2f} ms",
     "per second": "{:,.0f} / s",
+    "seconds": "{:.2f} s",
     "kB": "{:.1f} kB",
+    "MB": "{:,.1f} MB",
+    "share": "{:.2%}",
     "error": "{:.1e}",
 }
 
@@ -67,20 +70,31 @@ class Table:
     Attributes:
         title: What it shows.
         columns: Names of the columns after the first.
-        rows: Method to its cells: mean, lower and upper end of the 95 % interval.
+        rows: Method to its cells: one number, or mean and both ends of the 95 % interval, or median
+            and both ends of the range of timings. None where nothing was measured.
+        units: Of the columns, of FORMATS; all are scores without them.
     """
 
     title: str
     columns: Sequence[str]
-    rows: Mapping[str, Sequence[tuple[float, float, float]]]
+    rows: Mapping[str, Sequence[Sequence[float] | None]]
+    units: Sequence[str] = ()
 
     def to_lines(self) -> list[str]:
         """Gives the Markdown table."""
+        units = self.units or ["score"] * len(self.columns)
         cells = [
-            [name, *(f"{mean:.3f} ({low:.3f} to {high:.3f})" for mean, low, high in row)]
+            [name, *(_cell(*pair) for pair in zip(row, units, strict=True))]
             for name, row in self.rows.items()
         ]
         return ["", f"## {self.title}", "", *_markdown(["method", *self.columns], cells)]
+
+
+def _cell(numbers: Sequence[float] | None, unit: str) -> str:
+    if numbers is None:
+        return ""
+    middle, *ends = map(FORMATS[unit].format, numbers)
+    return f"{middle} ({' to '.join(ends)})" if ends else middle
 
 
 @dataclass(frozen=True)
