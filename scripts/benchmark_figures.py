@@ -17,6 +17,7 @@ FORMATS = {
     "score": "{:.3f}",
     "ratio": "{:.2f} ×",
     "milliseconds": "{:.2f} ms",
+    "microseconds": "{:,.0f} µs",
     "per second": "{:,.0f} / s",
     "seconds": "{:.2f} s",
     "kB": "{:.1f} kB",

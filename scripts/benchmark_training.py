@@ -252,9 +252,9 @@ def peak_of(command: Sequence[str]) -> float:
     return int(printed) * (1 if sys.platform == "darwin" else 1024) / MEGABYTE
 
 
-def run_quietly(command: Sequence[str]) -> str:
+def run_quietly(command: Sequence[str], env: Mapping[str, str] | None = None) -> str:
     """Gives what a command prints; what it says besides is shown if it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
     return done.stdout
