@@ -14,20 +14,25 @@ from hf_attn.pictures import BLUE, ORANGE, check_matplotlib, new_figure, save_pn
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-GREY = "#9a9a9a"
-# Ours, fastText and the others, in the order of the picture, from above.
-COLORS = {
-    FOLDED: BLUE,
-    EXPLAINED: BLUE,
-    WINDOW: BLUE,
-    PLAIN: BLUE,
-    FASTTEXT: ORANGE,
-    f"{FASTTEXT}, bigrams": ORANGE,
-    SVM: GREY,
-    TINY_BERT: GREY,
-    DISTILBERT: GREY,
+# Told apart without colours, too.
+_OURS: dict[str, Any] = {"color": BLUE, "marker": "o"}
+_FASTTEXT: dict[str, Any] = {"color": ORANGE, "marker": "s"}
+_OTHERS: dict[str, Any] = {"color": "#767676", "marker": "D"}
+# In the order of the picture, from above.
+STYLES = {
+    FOLDED: _OURS,
+    EXPLAINED: _OURS,
+    WINDOW: _OURS,
+    PLAIN: _OURS,
+    FASTTEXT: _FASTTEXT,
+    f"{FASTTEXT}, bigrams": _FASTTEXT,
+    SVM: _OTHERS,
+    TINY_BERT: _OTHERS,
+    DISTILBERT: _OTHERS,
 }
-_PANEL_WIDTH, _ROW_HEIGHT = 3.2, 0.3
+_COLUMNS = 2
+_PANEL_WIDTH, _ROW_HEIGHT = 3.6, 0.24
+_ROOM_FOR_NUMBERS = 15  # times the largest, on an axis of powers
 
 
 def draw_speed(parts: Mapping[str, Any], path: Path) -> None:
@@ -46,31 +51,37 @@ def draw_speed(parts: Mapping[str, Any], path: Path) -> None:
             "expected a throughput to draw, got none. Measure it first: --only throughput"
         )
     (table,) = parts["throughput"]["tables"]
-    sides = [side for side in COLORS if side in table["rows"]]
-    columns = table["columns"]
-    figure = new_figure(_PANEL_WIDTH * len(columns) + 1.5, _ROW_HEIGHT * len(sides) + 1)
-    panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
+    sides = [side for side in STYLES if side in table["rows"]]
+    rows = -(-len(table["columns"]) // _COLUMNS)
+    height = rows * (_ROW_HEIGHT * len(sides) + 0.7) + 0.3
+    figure = new_figure(_COLUMNS * _PANEL_WIDTH + 1.6, height)
+    panels = figure.subplots(rows, _COLUMNS, sharey=True, squeeze=False).ravel()
     for place, axes in enumerate(panels):
-        speeds = [table["rows"][side][place] for side in sides]
-        _draw(axes, columns[place], dict(zip(sides, speeds, strict=True)))
+        if place < len(table["columns"]):
+            _draw(axes, {side: table["rows"][side][place] for side in sides})
+            axes.set_title(table["columns"][place], loc="left", fontsize=10)
+        else:
+            axes.set_axis_off()
     panels[0].invert_yaxis()
     figure.supxlabel("texts in a second on one thread, text in to label out", fontsize=9)
     save_png(figure, path)
 
 
-def _draw(axes: Axes, title: str, speeds: Mapping[str, tuple[float, float, float]]) -> None:
-    """Draws medians as bars, with the range of the turns."""
-    middles = [middle for middle, _, _ in speeds.values()]
-    ranges = [
-        [middle - low for middle, low, _ in speeds.values()],
-        [high - middle for middle, _, high in speeds.values()],
-    ]
-    colors = [COLORS[side] for side in speeds]
-    style = {"linewidth": 0.8, "ecolor": "#444444"}
-    bars = axes.barh(list(speeds), middles, xerr=ranges, color=colors, error_kw=style)
-    axes.bar_label(bars, [f" {middle:,.0f}" for middle in middles], fontsize=8)
+def _draw(axes: Axes, speeds: Mapping[str, tuple[float, float, float]]) -> None:
+    """Draws medians, with the range of the turns."""
+    for side, (middle, low, high) in speeds.items():
+        between = [[middle - low], [high - middle]]
+        axes.errorbar([middle], [side], xerr=between, markersize=5, linewidth=1.5, **STYLES[side])
+        axes.annotate(
+            f"{middle:,.0f}" if middle >= 10 else f"{middle:.1f}",
+            (high, side),
+            xytext=(5, 0),
+            textcoords="offset points",
+            verticalalignment="center",
+            fontsize=8,
+        )
     axes.set_xscale("log")
-    axes.set_xlim(min(middles) / 2, max(middles) * 12)
-    axes.set_title(title, loc="left", fontsize=10)
+    axes.set_xlim(right=_ROOM_FOR_NUMBERS * max(high for _, _, high in speeds.values()))
     axes.tick_params(labelsize=8)
+    axes.grid(axis="x", linewidth=0.4, alpha=0.5)
     axes.spines[["top", "right"]].set_visible(False)
