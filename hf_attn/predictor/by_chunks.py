@@ -8,10 +8,11 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
+from tokenizers.models import Unigram
 
 from ..words import Words, group_tokens
 from .chunk_encoder import ChunkEncoder, TokenSpans
-from .chunk_table import ChunkTable
+from .chunk_table import ChunkTable, Numbers
 from .chunks import Index, characters_before, split
 from .pipelines import SEP_ID
 from .truncation import keep_pairs, keep_single
@@ -21,8 +22,11 @@ _FEW_CHARACTERS = 4000
 # Of longer texts no more is read than is kept.
 _MANY_CHARACTERS = 1 << 16
 _CHARACTERS_PER_TOKEN = 8
-_WHITE_SPACE = " \t\n\v\f\r"
-_WHITE_SPACE_PATTERN = re.compile(f"[{_WHITE_SPACE}]")
+_CHUNK = re.compile(r"\S+")  # what `str.split` gives
+_WHITE_SPACE = re.compile(r"[ \t-\r]")
+# Between two of these nothing is shared either, though `unigram` marks where a chunk begins.
+_LONE, _HAN = r"[!-/:-@\[-^`{-~]", "[\u4e00-\u9fff]"
+_CUT = re.compile(rf"{_WHITE_SPACE.pattern}|(?<={_LONE})(?={_LONE})|(?<={_HAN})(?={_HAN})")
 # A separator reads nothing of a text, and is a word of its own.
 _SEPARATOR = TokenSpans(np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones(1, np.bool_))
 
@@ -43,16 +47,18 @@ class ChunkwiseEncoder:
         self._table = ChunkTable(self._chunk_encoder)
         self._max_length = max_length
         self._side = truncation_side
+        marks_beginnings = isinstance(tokenizer.model, Unigram) and truncation_side == "left"
+        self._cut = _WHITE_SPACE if marks_beginnings else _CUT
 
     def encode(
         self, texts: list[str], pairs: list[str] | None
     ) -> tuple[NDArray[np.int32], Index, NDArray[np.bool_]]:
         """Gives (sum of lengths,) ids, (N,) lengths, and (N,) whether a text was cut."""
-        token_ids, lengths = self._encode_all(self._shortened(texts))
+        token_ids, lengths = self._encode_all(self._shortened(texts) if pairs is None else texts)
         if pairs is None:
             kept = keep_single(lengths, self._max_length, self._side)
         else:
-            more_ids, pair_lengths = self._encode_all(self._shortened(pairs))
+            more_ids, pair_lengths = self._encode_all(pairs)
             token_ids = np.concatenate([token_ids, more_ids, np.array([SEP_ID], np.int32)])
             kept = keep_pairs(lengths, pair_lengths, self._max_length, self._side)
         if kept.places is not None:
@@ -61,14 +67,15 @@ class ChunkwiseEncoder:
 
     def words(self, texts: list[str], pairs: list[str] | None) -> Words:
         """Gives the words of the texts."""
-        spans, lengths = self._find_tokens(texts)
-        sides = np.zeros(len(spans.starts), np.int64)
         if pairs is None:
+            spans, lengths = self._find_tokens(texts, self._shortened(texts))
+            sides = np.zeros(len(spans.starts), np.int64)
             kept = keep_single(lengths, self._max_length, self._side)
         else:
-            more_spans, pair_lengths = self._find_tokens(pairs)
+            spans, lengths = self._find_tokens(texts, texts)
+            more_spans, pair_lengths = self._find_tokens(pairs, pairs)
             spans = TokenSpans.concatenate([spans, more_spans, _SEPARATOR])
-            sides = np.repeat([0, 1, -1], [len(sides), len(more_spans.starts), 1])
+            sides = np.repeat([0, 1, -1], [lengths.sum(), pair_lengths.sum(), 1])
             kept = keep_pairs(lengths, pair_lengths, self._max_length, self._side)
         if kept.places is not None:
             spans = spans.take(kept.places)
@@ -79,36 +86,32 @@ class ChunkwiseEncoder:
         offsets = np.stack([spans.starts, spans.ends], axis=1)
         return group_tokens(begins, offsets, kept.lengths, sides, sides < 0)
 
-    def _encode_all(self, texts: list[str]) -> tuple[NDArray[np.int32], Index]:
+    def _encode_all(self, texts: list[str]) -> tuple[Numbers, Index]:
         """Gives the ids of all tokens of the texts, and (N,) how many each has."""
-        if self._table.is_full:
-            self._table = ChunkTable(self._chunk_encoder)
         table = self._table
-        if sum(map(len, texts)) <= _FEW_CHARACTERS:
-            chunks = [text.split() for text in texts]
-            numbers, _ = table.numbers_of_few(list(chain.from_iterable(chunks)))
-            of_text = np.cumsum([0, *map(len, chunks)])
-        else:
-            in_chunks = split(texts)
-            numbers, of_text = table.numbers(in_chunks.values), in_chunks.of_text
+        numbers, of_text = _look_up(texts, table)
         positions, counts = table.positions(numbers)
+        if table.is_full:
+            self._table = ChunkTable(self._chunk_encoder)
         return table.token_ids(positions), _sums(counts, of_text)
 
-    def _find_tokens(self, texts: list[str]) -> tuple[TokenSpans, Index]:
+    def _find_tokens(self, texts: list[str], shortened: list[str]) -> tuple[TokenSpans, Index]:
         """Gives where all tokens of the texts stand, and (N,) how many each text has."""
-        shortened = self._shortened(texts)
-        chunks, table = split(shortened), self._table
-        numbers = table.numbers(chunks.values)
+        table = self._table
+        numbers, of_text = _look_up(shortened, table)
         positions, counts = table.positions(numbers)
-        spans = table.spans(numbers, positions)
-        before = characters_before(chunks)
+        before = _characters_before(shortened)
         if self._side == "left":
             lost = [len(text) - len(short) for text, short in zip(texts, shortened, strict=True)]
-            before += np.repeat(lost, np.diff(chunks.of_text))
-        return spans.moved(np.repeat(before, counts)), _sums(counts, chunks.of_text)
+            before += np.repeat(lost, np.diff(of_text))
+        spans = table.spans(numbers, positions).moved(np.repeat(before, counts))
+        return spans, _sums(counts, of_text)
 
     def _shortened(self, texts: list[str]) -> list[str]:
-        """Leaves out of very long texts what would be cut anyway."""
+        """Leaves out of very long texts what would be cut anyway.
+
+        Not for pairs: of two texts the one that has more tokens loses more.
+        """
         if self._max_length is None or max(map(len, texts), default=0) <= _MANY_CHARACTERS:
             return texts
         return [
@@ -120,12 +123,10 @@ class ChunkwiseEncoder:
         """Gives one end of a text that has more tokens than are kept, or the whole text."""
         size = max(max_length * _CHARACTERS_PER_TOKEN, _MANY_CHARACTERS)
         while size < len(text):
-            if self._side == "left":
-                end = len(text) - size
-                part = text[max(text.rfind(space, 0, end) for space in _WHITE_SPACE) + 1 :]
-            else:
-                found = _WHITE_SPACE_PATTERN.search(text, size)
-                part = text[: found.start()] if found else text
+            cut = self._cut.search(text, len(text) - size if self._side == "left" else size)
+            if cut is None:
+                break
+            part = text[cut.end() :] if self._side == "left" else text[: cut.start()]
             _, (length,) = self._encode_all([part])
             if length > max_length:
                 return part
@@ -133,6 +134,28 @@ class ChunkwiseEncoder:
         return text
 
 
-def _sums(counts: Index, of_text: Index) -> Index:
+def _are_few(texts: list[str]) -> bool:
+    return sum(map(len, texts)) <= _FEW_CHARACTERS
+
+
+def _look_up(texts: list[str], table: ChunkTable) -> tuple[Numbers, Index]:
+    """Gives (M,) the numbers of the texts' chunks, and (N + 1,) where each text begins."""
+    if not _are_few(texts):
+        values, of_text = split(texts)
+        return table.numbers(values), of_text
+    chunks = [text.split() for text in texts]
+    numbers = table.numbers_of_few(list(chain.from_iterable(chunks)))
+    return np.array(numbers, np.int32), np.cumsum([0, *map(len, chunks)])
+
+
+def _characters_before(texts: list[str]) -> Index:
+    """Gives (M,): how many characters of its text stand before each chunk."""
+    if not _are_few(texts):
+        return characters_before(split(texts))
+    starts = [found.start() for text in texts for found in _CHUNK.finditer(text)]
+    return np.array(starts, np.int64)
+
+
+def _sums(counts: NDArray[np.int32], of_text: Index) -> Index:
     """Gives (N,) the tokens of each text, from (M,) those of its chunks."""
     return np.diff(np.concatenate([[0], np.cumsum(counts)])[of_text])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -12,14 +12,18 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 from tokenizers.models import WordLevel
 
+from ..errors import InputError
 from ..words import find_words
-from .chunks import Index
+from .chunks import Index, ranges
 from .pipelines import lowercases
 
 _CHUNKS_AT_ONCE = 256
+# Somewhat longer, and the tokenizer's regular expression gives up, and the process with it.
+_LONGEST = 1 << 21
+_BETWEEN, _NO_ID = "\u00a0", -1  # no ASCII, and no token
 # What `tokenization_hf_attn` takes for a token, as far as it concerns ASCII.
 _ASCII_TOKEN = re.compile(
-    r"\w+(?:(?<=[0-9])[.,](?=[0-9])\w+)*(?:'[A-Za-z]{1,2}(?!\w))?|[!-~]", re.ASCII
+    rf"\w+(?:(?<=[0-9])[.,](?=[0-9])\w+)*(?:'[A-Za-z]{{1,2}}(?!\w))?|[!-~]|{_BETWEEN}", re.ASCII
 )
 
 
@@ -27,12 +31,10 @@ class EncodedChunks(NamedTuple):
     """M chunks with T tokens in all.
 
     Attributes:
-        chunks: (M,), the chunks, in any order.
         token_ids: (T,), their tokens, one after the other.
         counts: (M,), how many tokens each has.
     """
 
-    chunks: Sequence[str]
     token_ids: NDArray[np.int32]
     counts: Index
 
@@ -83,51 +85,86 @@ class ChunkEncoder:
             unknown = vocabulary[tokenizer.model.unk_token]
             self._words = _WordDictionary(vocabulary, unknown, lowercase=lowercases(tokenizer))
 
-    def encode(self, chunks: Sequence[str]) -> Iterator[EncodedChunks]:
-        """Yields the chunks, each once, with their tokens."""
-        if self._words is not None:
-            simple = [chunk for chunk in chunks if chunk.isascii() and "[" not in chunk]
-            yield self._words.encode(simple)
-            chunks = [chunk for chunk in chunks if not chunk.isascii() or "[" in chunk]
+    def encode(self, chunks: Sequence[str]) -> EncodedChunks:
+        """Gives the tokens of chunks."""
+        is_simple = np.fromiter(map(_is_simple, chunks), np.bool_, len(chunks))
+        if self._words is None or not is_simple.any():
+            return self._encode_any(chunks)
+        if is_simple.all():
+            return self._words.encode(chunks)
+        simple, other = np.flatnonzero(is_simple), np.flatnonzero(~is_simple)
+        parts = (
+            self._words.encode([chunks[place] for place in simple.tolist()]),
+            self._encode_any([chunks[place] for place in other.tolist()]),
+        )
+        return _merge(parts, np.concatenate([simple, other]))
+
+    def _encode_any(self, chunks: Sequence[str]) -> EncodedChunks:
+        ids, counts = [], []
         for part in _groups(chunks):
-            encoding, chunk_starts = self._encode_joined(part)
+            encoding, _, chunk_starts = self._encode_joined(part)
             chunk_of_token = np.searchsorted(chunk_starts, _offsets(encoding)[:, 0], "right") - 1
-            counts = np.bincount(chunk_of_token, minlength=len(part))
-            yield EncodedChunks(part, np.array(encoding.ids, np.int32), counts)
+            counts.append(np.bincount(chunk_of_token, minlength=len(part)))
+            ids.append(np.array(encoding.ids, np.int32))
+        return EncodedChunks(np.concatenate(ids), np.concatenate(counts))
 
     def find_spans(self, chunks: Sequence[str]) -> TokenSpans:
         """Gives where the tokens of the chunks stand, and which of them begin a word."""
         spans = [NO_SPANS]
         for part in _groups(chunks):
-            encoding, chunk_starts = self._encode_joined(part)
+            encoding, joined, chunk_starts = self._encode_joined(part)
             offsets = _offsets(encoding)
             before = chunk_starts[np.searchsorted(chunk_starts, offsets[:, 0], "right") - 1]
             begin_word = np.zeros(len(offsets), dtype=np.bool_)
-            begin_word[find_words([encoding], [" ".join(part)]).first_token] = True
+            begin_word[find_words([encoding], [joined]).first_token] = True
             spans.append(TokenSpans(offsets[:, 0], offsets[:, 1], begin_word).moved(-before))
         return TokenSpans.concatenate(spans)
 
-    def _encode_joined(self, chunks: Sequence[str]) -> tuple[Encoding, Index]:
-        """Encodes chunks as one text, a third of the time of one by one; (M,) starts of each."""
+    def _encode_joined(self, chunks: Sequence[str]) -> tuple[Encoding, str, Index]:
+        """Encodes M chunks as one text, which takes a third of the time of one by one.
+
+        Returns:
+            The encoding, the text, and (M,) where each chunk starts in it.
+        """
+        chunks = [chunk.rstrip() for chunk in chunks]
         sizes = np.fromiter(map(len, chunks), np.int64, len(chunks)) + 1
-        return self._tokenizer.encode(" ".join(chunks)), np.cumsum(sizes) - sizes
+        if sizes.max() > _LONGEST:
+            chunk = chunks[int(sizes.argmax())]
+            raise InputError(
+                f"expected at most {_LONGEST} characters without white space between them, got "
+                f"{len(chunk)}, which the tokenizer cannot take: {chunk!r:.60}. Leave the text out "
+                "or break it into lines."
+            )
+        joined = " ".join(chunks)
+        return self._tokenizer.encode(joined), joined, np.cumsum(sizes) - sizes
 
 
 class _WordDictionary:
     """Encodes ASCII chunks without a special token by a dictionary of whole words."""
 
     def __init__(self, vocabulary: dict[str, int], unknown: int, *, lowercase: bool) -> None:
-        self._vocabulary = vocabulary
+        self._ids = vocabulary | {_BETWEEN: _NO_ID}
         self._unknown = unknown
         self._lowercase = lowercase
 
     def encode(self, chunks: Sequence[str]) -> EncodedChunks:
-        get, unknown, find = self._vocabulary.get, self._unknown, _ASCII_TOKEN.findall
-        lowered = map(str.lower, chunks) if self._lowercase else chunks
-        found = list(map(find, lowered))
-        ids = [get(word, unknown) for word in chain.from_iterable(found)]
-        counts = np.fromiter(map(len, found), np.int64, len(found))
-        return EncodedChunks(chunks, np.array(ids, np.int32), counts)
+        joined = _BETWEEN.join(chunks)
+        tokens = _ASCII_TOKEN.findall(joined.lower() if self._lowercase else joined)
+        ids = np.fromiter(map(self._ids.get, tokens, repeat(self._unknown)), np.int32, len(tokens))
+        ends = np.append(np.flatnonzero(ids == _NO_ID), len(ids))
+        return EncodedChunks(ids[ids != _NO_ID], np.diff(ends, prepend=-1) - 1)
+
+
+def _is_simple(chunk: str) -> bool:
+    return chunk.isascii() and "[" not in chunk
+
+
+def _merge(parts: Sequence[EncodedChunks], places: Index) -> EncodedChunks:
+    """Puts the chunks of all parts, M in all, to these places (M,)."""
+    ids, counts = map(np.concatenate, zip(*parts, strict=True))
+    starts = np.cumsum(counts) - counts
+    order = np.argsort(places)
+    return EncodedChunks(ids[ranges(starts[order], counts[order])], counts[order])
 
 
 def _groups(chunks: Sequence[str]) -> Iterator[Sequence[str]]:

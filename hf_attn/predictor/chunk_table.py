@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from itertools import count, repeat
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from .chunk_encoder import ChunkEncoder, EncodedChunks, TokenSpans
-from .chunks import Index, ranges
+from .chunk_encoder import ChunkEncoder, TokenSpans
+from .chunks import ranges
+
+Numbers = NDArray[np.int32]
 
 # Chunks that Arrow looks up; it builds its hash table anew for each batch.
-_MOST_HOT = 1 << 14
+_MOST_HOT = 1 << 16
 # When a table is full: some 60 MB with Python's own share.
 MOST_CHUNKS = 1 << 18
 MOST_CHARACTERS = 1 << 23
@@ -39,7 +41,7 @@ class ChunkTable:
         self._num_characters = 0
         # Their numbers end with the one for what is not hot.
         self._hot = (pa.array([], pa.string()), np.array([-1], np.int32))
-        self._counts, self._starts = _Column(np.int64), _Column(np.int64)
+        self._counts, self._starts = _Column(np.int32), _Column(np.int32)
         self._token_ids = _Column(np.int32)
         self._has_spans = _Column(np.bool_)
         self._spans = [_Column(np.int64), _Column(np.int64), _Column(np.bool_)]
@@ -49,49 +51,63 @@ class ChunkTable:
         """Whether it is time to start with an empty table."""
         return len(self._chunks) > MOST_CHUNKS or self._num_characters > MOST_CHARACTERS
 
-    def numbers(self, chunks: pa.StringArray) -> NDArray[np.int32]:
+    def numbers(self, chunks: pa.StringArray) -> Numbers:
         """Gives (M,) the number of each chunk; for thousands of chunks at once."""
         hot, hot_numbers = self._hot
-        numbers: NDArray[np.int32] = hot_numbers[
-            pc.index_in(chunks, value_set=hot).fill_null(-1).to_numpy()
-        ]
+        if not len(hot):
+            return self._numbers_of_cold(chunks)
+        found = pc.index_in(chunks, value_set=hot).fill_null(-1)
+        numbers: Numbers = hot_numbers[found.to_numpy()]
         cold = np.flatnonzero(numbers < 0)
         if len(cold):
-            coded = chunks.take(pa.array(cold)).dictionary_encode()
-            of_unique, is_known = self.numbers_of_few(coded.dictionary.to_pylist())
-            numbers[cold] = of_unique[coded.indices.to_numpy()]
-            if len(hot) < _MOST_HOT and is_known.any():
-                self._warm(coded.dictionary.filter(pa.array(is_known)), of_unique[is_known])
+            numbers[cold] = self._numbers_of_cold(chunks.take(pa.array(cold)))
         return numbers
 
-    def numbers_of_few(self, chunks: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-        """Gives (M,) the number of each chunk and (M,) whether it was known; for a handful."""
+    def _numbers_of_cold(self, chunks: pa.StringArray) -> Numbers:
+        coded = chunks.dictionary_encode()
+        unique, places = coded.dictionary, coded.indices.to_numpy()
+        first_new = len(self._chunks)
+        numbers = self._numbers_of_unique(unique.to_pylist())
+        if len(self._hot[0]) < _MOST_HOT:
+            again = np.flatnonzero((np.bincount(places) > 1) | (numbers < first_new))
+            self._warm(unique.take(pa.array(again)), numbers[again])
+        of_all: Numbers = numbers[places]
+        return of_all
+
+    def numbers_of_few(self, chunks: Sequence[str]) -> list[int]:
+        """Gives the number of each of a handful of chunks."""
         known = self._known
-        numbers = np.fromiter(map(known.get, chunks, repeat(-1)), np.int32, len(chunks))
-        is_known = numbers >= 0
-        if not is_known.all():
-            with self._lock:
-                new = [chunks[place] for place in np.flatnonzero(~is_known).tolist()]
-                self._add([chunk for chunk in dict.fromkeys(new) if chunk not in known])
-                numbers[~is_known] = list(map(known.__getitem__, new))
-        return numbers, is_known
+        try:
+            return list(map(known.__getitem__, chunks))
+        except KeyError:
+            self._numbers_of_unique(list(dict.fromkeys(chunks)))
+            return list(map(known.__getitem__, chunks))
 
-    def _add(self, new: Sequence[str]) -> None:
-        for encoded in self._encoder.encode(new):
-            self._add_encoded(encoded)
+    def _numbers_of_unique(self, chunks: Sequence[str]) -> Numbers:
+        known = map(self._known.get, chunks, repeat(-1))
+        numbers = np.fromiter(known, np.int32, len(chunks))
+        places = np.flatnonzero(numbers < 0)
+        if len(places):
+            numbers[places] = self._add([chunks[place] for place in places.tolist()])
+        return numbers
 
-    def _add_encoded(self, encoded: EncodedChunks) -> None:
-        first_number, first_token = len(self._chunks), len(self._token_ids.values)
-        self._token_ids.extend(encoded.token_ids)
-        self._counts.extend(encoded.counts)
-        self._starts.extend(first_token + np.cumsum(encoded.counts) - encoded.counts)
-        self._chunks.extend(encoded.chunks)
-        self._num_characters += sum(map(len, encoded.chunks))
-        # Last, so that another thread finds no number before its tokens.
-        self._known.update(zip(encoded.chunks, count(first_number), strict=False))
+    def _add(self, new: Sequence[str]) -> Numbers:
+        """Encodes chunks and gives their numbers, (M,)."""
+        encoded = self._encoder.encode(new)
+        # Two threads may add the same chunk: it then has two numbers, and either will do.
+        with self._lock:
+            first = len(self._chunks)
+            starts = len(self._token_ids.values) + np.cumsum(encoded.counts) - encoded.counts
+            self._token_ids.extend(encoded.token_ids)
+            self._counts.extend(encoded.counts)
+            self._starts.extend(starts)
+            self._chunks.extend(new)
+            self._num_characters += sum(map(len, new))
+            self._known.update(zip(new, range(first, len(self._chunks)), strict=True))
+            return np.arange(first, len(self._chunks), dtype=np.int32)
 
-    def _warm(self, chunks: pa.StringArray, numbers: NDArray[np.int32]) -> None:
-        """Makes hot what has come a second time, as long as there is room."""
+    def _warm(self, chunks: pa.StringArray, numbers: Numbers) -> None:
+        """Makes chunks hot, as long as there is room."""
         with self._lock:
             hot, hot_numbers = self._hot
             new = slice(0, _MOST_HOT - len(hot))
@@ -100,16 +116,16 @@ class ChunkTable:
                 np.concatenate([hot_numbers[:-1], numbers[new], hot_numbers[-1:]]),
             )
 
-    def positions(self, numbers: NDArray[np.int32]) -> tuple[Index, Index]:
+    def positions(self, numbers: Numbers) -> tuple[Numbers, Numbers]:
         """Gives (T,) where the tokens of these chunks are, and (M,) how many each has."""
         counts = self._counts.values[numbers]
         return ranges(self._starts.values[numbers], counts), counts
 
-    def token_ids(self, positions: Index) -> NDArray[np.int32]:
+    def token_ids(self, positions: Numbers) -> Numbers:
         """Gives (T,) the ids of the tokens at these places."""
         return self._token_ids.values[positions]
 
-    def spans(self, numbers: NDArray[np.int32], positions: Index) -> TokenSpans:
+    def spans(self, numbers: Numbers, positions: Numbers) -> TokenSpans:
         """Gives where the tokens at these places, which are of these chunks, stand in them."""
         with self._lock:
             self._has_spans.grow(len(self._chunks))

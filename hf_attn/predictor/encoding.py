@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from .chunks import Index
 
 # So many at once that setting up does not count, and so few that they fit into memory.
-_TEXTS_AT_ONCE = 1 << 13
-_CHARACTERS_AT_ONCE = 1 << 24
+_TEXTS_AT_ONCE = 1 << 14
+_CHARACTERS_AT_ONCE = 1 << 20
 # More than this means "no limit": transformers writes 1e30.
 _MOST_TOKENS = 1e20
 
@@ -188,18 +188,18 @@ def _listed(texts: Sequence[str]) -> list[str]:
 
 def _parts(texts: list[str], pairs: list[str] | None) -> Iterator[slice]:
     """Yields slices of the texts, each small enough to be encoded at once; at least one."""
-    start = characters = 0
-    sizes = list(map(len, texts))
+    characters = np.cumsum([0, *map(len, texts)])
     if pairs is not None:
-        sizes = [size + len(pair) for size, pair in zip(sizes, pairs, strict=True)]
-    for row, size in enumerate(sizes):
-        if row - start == _TEXTS_AT_ONCE or (
-            row > start and characters + size > _CHARACTERS_AT_ONCE
-        ):
-            yield slice(start, row)
-            start, characters = row, 0
-        characters += size
-    yield slice(start, None)
+        characters += np.cumsum([0, *map(len, pairs)])
+    start = 0
+    while True:
+        most = characters[start] + _CHARACTERS_AT_ONCE
+        fitting = int(np.searchsorted(characters, most, "right")) - 1
+        end = min(max(fitting, start + 1), start + _TEXTS_AT_ONCE)
+        yield slice(start, end)
+        start = end
+        if start >= len(texts):
+            return
 
 
 def _limit(model_max_length: float | None) -> int | None:
