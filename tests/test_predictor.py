@@ -184,7 +184,7 @@ def test_folder_is_read_without_torch(table_dtype, tokenizer, tmp_path):
         """
         import sys
         from hf_attn import Predictor
-        predictions = Predictor.from_pretrained(sys.argv[1]).predict(["oil prices rose"])
+        predictions = Predictor.from_pretrained(sys.argv[1]).predict(["oil prices rose"] * 5000)
         print(predictions.logits[0].tolist())
         heavy = {"torch", "transformers", "datasets", "huggingface_hub", "pandas", "scipy"}
         print(sorted(heavy & set(sys.modules)))

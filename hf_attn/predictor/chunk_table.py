@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from .arrow_arrays import int32_values, integers, strings
 from .chunk_encoder import ChunkEncoder, TokenSpans
 from .chunks import ranges
 
@@ -40,7 +41,7 @@ class ChunkTable:
         self._chunks: list[str] = []
         self._num_characters = 0
         # Their numbers end with the one for what is not hot.
-        self._hot = (pa.array([], pa.string()), np.array([-1], np.int32))
+        self._hot = (strings([]), np.array([-1], np.int32))
         self._counts, self._starts = _Column(np.int32), _Column(np.int32)
         self._token_ids = _Column(np.int32)
         self._has_spans = _Column(np.bool_)
@@ -56,21 +57,21 @@ class ChunkTable:
         hot, hot_numbers = self._hot
         if not len(hot):
             return self._numbers_of_cold(chunks)
-        found = pc.index_in(chunks, value_set=hot).fill_null(-1)
-        numbers: Numbers = hot_numbers[found.to_numpy()]
+        found = pc.index_in(chunks, value_set=hot)
+        numbers: Numbers = hot_numbers[int32_values(found, missing=-1)]
         cold = np.flatnonzero(numbers < 0)
         if len(cold):
-            numbers[cold] = self._numbers_of_cold(chunks.take(pa.array(cold)))
+            numbers[cold] = self._numbers_of_cold(chunks.take(integers(cold)))
         return numbers
 
     def _numbers_of_cold(self, chunks: pa.StringArray) -> Numbers:
         coded = chunks.dictionary_encode()
-        unique, places = coded.dictionary, coded.indices.to_numpy()
+        unique, places = coded.dictionary, int32_values(coded.indices)
         first_new = len(self._chunks)
         numbers = self._numbers_of_unique(unique.to_pylist())
         if len(self._hot[0]) < _MOST_HOT:
             again = np.flatnonzero((np.bincount(places) > 1) | (numbers < first_new))
-            self._warm(unique.take(pa.array(again)), numbers[again])
+            self._warm(unique.take(integers(again)), numbers[again])
         of_all: Numbers = numbers[places]
         return of_all
 

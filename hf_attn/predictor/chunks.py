@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from .arrow_arrays import int32_values, strings
+
 Index = NDArray[np.int64]
 Integer = TypeVar("Integer", np.int32, np.int64)
 
@@ -37,7 +39,7 @@ def split(texts: Sequence[str]) -> Chunks:
     Raises:
         UnicodeEncodeError: A text holds a lone surrogate.
     """
-    array = pa.array(texts, pa.string())
+    array = strings(texts)
     _, offsets, buffer = array.buffers()
     text_starts = np.frombuffer(offsets, np.int32, len(array) + 1)
     is_space = np.frombuffer(buffer or b"", np.uint8, text_starts[-1]) <= _SPACE
@@ -52,7 +54,7 @@ def split(texts: Sequence[str]) -> Chunks:
 
 def characters_before(chunks: Chunks) -> Index:
     """Gives (M,): how many characters of its text stand before each chunk."""
-    sizes = pc.utf8_length(chunks.values).to_numpy()
+    sizes = int32_values(pc.utf8_length(chunks.values))
     ends = np.cumsum(sizes, dtype=np.int64)
     of_text = chunks.of_text
     before_text = np.concatenate([[0], ends])[of_text[:-1]]
