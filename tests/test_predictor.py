@@ -142,6 +142,23 @@ def test_stream_gives_the_batches_in_order(num_threads, tokenizer):
     np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-6)
 
 
+def test_many_texts_with_threads_are_those_of_one_thread(tokenizer):
+    model, texts = classifier(), TEXTS * 1500
+    pairs = [text[:3] for text in texts]
+    expected = Predictor.from_model(model, tokenizer).predict(texts, pairs=pairs, explain=True)
+    predictor = Predictor.from_model(model, tokenizer, num_threads=2)
+    predictions = predictor.predict(texts, pairs=pairs, explain=True)
+    np.testing.assert_allclose(predictions.logits, expected.logits, atol=1e-6)
+    np.testing.assert_allclose(predictions.bias, expected.bias, atol=1e-6)
+    for row in (0, 8191, 8192, len(texts) - 1):
+        words, expected_words = predictions.words(row), expected.words(row)
+        assert [word[:3] for word in words] == [word[:3] for word in expected_words]
+        for word, expected_word in zip(words, expected_words, strict=True):
+            assert word.contribution == pytest.approx(expected_word.contribution, abs=1e-5)
+    with pytest.raises(InputError, match="a second text for each of the 9000 texts, got 1"):
+        predictor.predict(texts, pairs=["one"])
+
+
 @pytest.mark.parametrize("num_threads", [1, 2])
 def test_stream_that_is_left_early_ends(num_threads, tokenizer):
     predictor = Predictor.from_model(classifier(), tokenizer, num_threads=num_threads)

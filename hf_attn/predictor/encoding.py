@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,18 +17,21 @@ from ..texts import check_text
 from ..words import Words
 from .by_chunks import ChunkwiseEncoder
 from .by_texts import OrdinaryEncoder
+from .chunks import Index
 from .pipelines import splits_at_white_space
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-    from .chunks import Index
 
 # So many at once that setting up does not count, and so few that they fit into memory.
 _TEXTS_AT_ONCE = 1 << 14
 _CHARACTERS_AT_ONCE = 1 << 20
 # More than this means "no limit": transformers writes 1e30.
 _MOST_TOKENS = 1e20
+
+
+# Token ids, lengths, and whether each text was cut; see `EncodedTexts`.
+Encoded: TypeAlias = tuple[NDArray[np.int32], Index, NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,9 +165,32 @@ class TextEncoder:
                     check_text(text)
                 raise
 
+        return self._encoded(parts, texts, pairs)
+
+    def join(
+        self,
+        parts: Sequence[EncodedTexts],
+        texts: Sequence[str],
+        pairs: Sequence[str] | None = None,
+    ) -> EncodedTexts:
+        """Gives what `encode` gives of all texts from what it gave of them part by part.
+
+        Args:
+            parts: One after the other.
+            texts: All texts.
+            pairs: All second texts, if there are any.
+        """
+        arrays = [(part.token_ids, part.lengths, part.cut) for part in parts]
+        return self._encoded(arrays, texts, pairs)
+
+    def _encoded(
+        self, parts: Sequence[Encoded], texts: Sequence[str], pairs: Sequence[str] | None
+    ) -> EncodedTexts:
         def words_of(rows: Sequence[int]) -> Words:
             wanted = [texts[row] for row in rows]
-            return self._encoder.words(wanted, pairs and [pairs[row] for row in rows])
+            return self._encoder.words(
+                wanted, None if pairs is None else [pairs[row] for row in rows]
+            )
 
         token_ids, lengths, cut = parts[0]
         if len(parts) > 1:

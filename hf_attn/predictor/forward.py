@@ -7,6 +7,7 @@ classes, W numbers in a token's value.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -48,6 +49,17 @@ class Scored:
     logits: Array
     contributions: Array | None = None
     bias: Array | None = None
+
+
+def join_scored(parts: Sequence[Scored]) -> Scored:
+    """Gives what was found of texts part by part as one, the parts one after the other."""
+    contributions = [part.contributions for part in parts if part.contributions is not None]
+    bias = [part.bias for part in parts if part.bias is not None]
+    return Scored(
+        np.concatenate([part.logits for part in parts]),
+        np.concatenate(contributions) if contributions else None,
+        np.concatenate(bias) if bias else None,
+    )
 
 
 class FoldedForward:

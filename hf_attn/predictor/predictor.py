@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import InputError
 from ..problem_types import SINGLE, problem_type_of
 from .encoding import EncodedTexts, TextEncoder
-from .forward import FoldedForward
+from .forward import FoldedForward, Scored, join_scored
 from .predictions import Predictions, TextBatch
 from .tables import FOLDED_TYPE, FoldedTables, read_config
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from ..modeling_hf_attn import HfAttnClassifier
+
+
+# With several threads, so many texts are scored while the next ones are tokenized.
+_TEXTS_AT_ONCE = 8192
 
 
 class Predictor:
@@ -129,7 +133,12 @@ class Predictor:
             InputError: If a text is no string of valid Unicode, or there are not N second texts.
         """
         batch = TextBatch(texts, pairs)
-        return self._score(batch, self._encode(batch), explain)
+        if self.num_threads == 1 or len(texts) <= _TEXTS_AT_ONCE:
+            return self._score(batch, self._encode(batch), explain)
+        parts = list(self.stream(_cut(batch), explain=explain))
+        encoded = self._encoder.join([part.encoded for part in parts], texts, pairs)
+        scored = join_scored([part.scored for part in parts])
+        return self._predictions(batch, encoded, scored)
 
     def stream(
         self, batches: Iterable[TextBatch | Sequence[str]], *, explain: bool = False
@@ -166,5 +175,20 @@ class Predictor:
 
     def _score(self, batch: TextBatch, encoded: EncodedTexts, explain: bool) -> Predictions:
         scored = self._forward(encoded.token_ids, encoded.lengths, explain=explain)
+        return self._predictions(batch, encoded, scored)
+
+    def _predictions(self, batch: TextBatch, encoded: EncodedTexts, scored: Scored) -> Predictions:
         names = self._encoder.token_name
         return Predictions(batch, self.class_names, self.problem_type, encoded, scored, names)
+
+
+def _cut(batch: TextBatch) -> Iterator[TextBatch]:
+    """Yields parts of a large batch."""
+    texts, pairs = batch
+    if pairs is not None and len(pairs) != len(texts):
+        raise InputError(
+            f"expected a second text for each of the {len(texts)} texts, got {len(pairs)}."
+        )
+    for start in range(0, len(texts), _TEXTS_AT_ONCE):
+        part = slice(start, start + _TEXTS_AT_ONCE)
+        yield TextBatch(texts[part], None if pairs is None else pairs[part])
