@@ -230,17 +230,16 @@ def _starts(setup: Setup) -> dict[str, list[str]]:
     onnx = f"{FOLDED}, ONNX"
     commands = {
         TORCH: [sys.executable, "-c", "import torch"],
+        PREDICT: [str(COMMAND), "predict", model(FOLDED), TEXT],
+        "`Predictor` in Python": python(_PREDICTOR_START, FOLDED),
         "`hf-attn predict`, plain": [str(COMMAND), "predict", model(PLAIN), TEXT],
         SVM: python(_SVM_START, SVM),
         TINY_BERT: python(_PIPELINE_START, TINY_BERT),
         DISTILBERT: python(_PIPELINE_START, DISTILBERT),
     }
-    if SIDES[FOLDED].is_there:
-        commands[PREDICT] = [str(COMMAND), "predict", model(FOLDED), TEXT]
-        commands["`Predictor` in Python"] = python(_PREDICTOR_START, FOLDED)
     if SIDES[FASTTEXT].is_there:
         commands[FASTTEXT_START] = python(_FASTTEXT_START, FASTTEXT)
-    if SIDES[onnx].is_there and CLASSIFY.exists():
+    if SIDES[onnx].is_there:
         commands[SCRIPT] = [sys.executable, str(CLASSIFY), model(onnx), TEXT]
     return commands
 

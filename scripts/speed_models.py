@@ -31,7 +31,9 @@ from transformers import (
 )
 
 from hf_attn import load_text_dataset
+from hf_attn.fold_folder import fold_folder
 from hf_attn.loading import load_classifier
+from hf_attn.onnx_folder import export_folder
 
 GRID = {"lr": (0.1, 0.5, 1.0), "epoch": (5, 10, 25), "wordNgrams": (1, 2)}
 # A tenth of fastText's default, which makes each model 800 MB large and slower.
@@ -147,16 +149,10 @@ def _train_with_window(models: Models, name: str, path: Path) -> None:
 
 
 def _fold(start: str, models: Models, name: str, path: Path, table_dtype: str = "float32") -> None:
-    from hf_attn.folding import fold
-
-    model, tokenizer = load_classifier(str(models.make(name, start)))
-    fold(model, table_dtype=table_dtype).save_pretrained(path)
-    tokenizer.save_pretrained(path)
+    fold_folder(str(models.make(name, start)), path, table_dtype=table_dtype)
 
 
 def _export(start: str, models: Models, name: str, path: Path) -> None:
-    from hf_attn.onnx_folder import export_folder
-
     export_folder(*load_classifier(str(models.make(name, start))), path)
 
 

@@ -53,14 +53,7 @@ class Side:
     @property
     def is_there(self) -> bool:
         """Whether all that it needs is installed."""
-        return all(map(_is_installed, self.needs))
-
-
-def _is_installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # of the package that it is in
-        return False
+        return all(importlib.util.find_spec(module) for module in self.needs)
 
 
 def packages() -> dict[str, str]:
@@ -83,15 +76,17 @@ def load_plain(path: Path, threads: int) -> Predict:
     """Loads a model as it was trained, on torch."""
     import torch
 
+    from hf_attn.batching import TokenizedTexts
     from hf_attn.loading import load_classifier
-    from hf_attn.prediction import predict
+    from hf_attn.prediction import predict_logits
 
     torch.set_num_threads(threads)
     model, tokenizer = load_classifier(str(path))
+    names = model.config.class_names
 
     def labels(texts: Sequence[str]) -> list[str]:
-        predictions = predict(texts, model, tokenizer, batch_size=BATCH_SIZE)
-        return [prediction.label for prediction in predictions]
+        logits = predict_logits(model, TokenizedTexts.from_texts(texts, tokenizer), BATCH_SIZE)
+        return [names[number] for number in logits.argmax(1).tolist()]
 
     return labels
 
@@ -238,18 +233,15 @@ PLAIN, FOLDED, EXPLAINED = "hf_attn, plain", "hf_attn, folded", "hf_attn, folded
 TOP_WORDS, WINDOW = f"{FOLDED}, top three words", f"{FOLDED}, window"
 FASTTEXT, SVM = "fastText", "TF-IDF + LinearSVC"
 TINY_BERT, DISTILBERT = "BERT-tiny shape", "DistilBERT shape"
-_folded = partial(Side, needs=("hf_attn.predictor.predictor", "hf_attn.folding"))
-_onnx = partial(
-    Side, load_onnx, words=200_000, needs=("hf_attn.onnx_folder", "onnx", "onnxruntime")
-)
+_onnx = partial(Side, load_onnx, words=200_000, needs=("onnx", "onnxscript", "onnxruntime"))
 _fasttext = partial(Side, load_fasttext, uses_threads=False, needs=("fasttext",))
 SIDES: dict[str, Side] = {
     PLAIN: Side(load_plain, "plain", 200_000),
-    FOLDED: _folded(load_folded, "folded"),
-    EXPLAINED: _folded(load_explained, "folded"),
-    TOP_WORDS: _folded(partial(load_explained, words=3), "folded"),
-    WINDOW: _folded(load_folded, "window-folded"),
-    f"{FOLDED}, bigrams": _folded(load_folded, "bigrams-folded"),
+    FOLDED: Side(load_folded, "folded"),
+    EXPLAINED: Side(load_explained, "folded"),
+    TOP_WORDS: Side(partial(load_explained, words=3), "folded"),
+    WINDOW: Side(load_folded, "window-folded"),
+    f"{FOLDED}, bigrams": Side(load_folded, "bigrams-folded"),
     "hf_attn, ONNX": _onnx("plain-onnx"),
     f"{FOLDED}, ONNX": _onnx("folded-onnx"),
     FASTTEXT: _fasttext("fasttext/unigrams.bin"),
