@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from .errors import InputError
-from .raw_split import RawSplit
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,22 @@ PAIR_NAMES = (
 )
 
 
+class Table(Protocol):
+    """Rows that have been read, or the first of them."""
+
+    @property
+    def source(self) -> str:
+        """File or data set, as error messages name it."""
+
+    @property
+    def columns(self) -> Mapping[str, Sequence[Any]]:
+        """Column name to values."""
+
+    @property
+    def untyped(self) -> bool:
+        """Whether the format knows only strings, so that numbers look like text."""
+
+
 @dataclass(frozen=True)
 class Columns:
     """The columns that are used.
@@ -83,7 +100,7 @@ class Columns:
 
 
 def choose_columns(
-    split: RawSplit,
+    split: Table,
     *,
     text: str | None = None,
     text_pair: str | None = None,
@@ -134,7 +151,7 @@ def choose_columns(
     return chosen
 
 
-def check_column(split: RawSplit, column: str, argument: str) -> None:
+def check_column(split: Table, column: str, argument: str) -> None:
     """Raise unless a split has a column.
 
     Args:
@@ -163,7 +180,7 @@ def _match(names: list[str], usual: set[str], exact: str) -> str | None:
     return matches[0] if len(matches) == 1 else None
 
 
-def _only_texts(split: RawSplit, names: list[str]) -> str | None:
+def _only_texts(split: Table, names: list[str]) -> str | None:
     """Gives the only column that holds strings, if no other column has a usual text name."""
     if any(name.lower() in TEXT_NAMES for name in names):
         return None
@@ -175,7 +192,7 @@ def _only_texts(split: RawSplit, names: list[str]) -> str | None:
     return texts[0] if len(texts) == 1 else None
 
 
-def _not_obvious(split: RawSplit, argument: str) -> InputError:
+def _not_obvious(split: Table, argument: str) -> InputError:
     header = " The first line is read as the header." if split.untyped else ""
     return InputError(
         f"{split.source}: expected an obvious {argument} column, got the columns "

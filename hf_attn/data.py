@@ -18,6 +18,7 @@ from .labels import EncodedLabels, UnseenLabels, encode_labels
 from .problem_types import MULTI, REGRESSION, SINGLE, ProblemType
 from .raw_labels import RawLabels, collect_labels
 from .raw_split import RawSplit
+from .rows import is_encodable, text_problem
 from .sources import Source, read_one_split, read_source
 
 logger = logging.getLogger(__name__)
@@ -140,25 +141,6 @@ def load_labelled_split(
     return data[wanted]
 
 
-def load_texts(
-    path: str, *, text_column: str | None = None, text_pair_column: str | None = None
-) -> tuple[list[str], list[str] | None]:
-    """Gives the texts of a file to predict, and their second texts if it has such a column.
-
-    Args:
-        path: CSV, TSV, JSON, JSON lines or Parquet file, also gzipped.
-        text_column: column of the text; None takes the obvious one.
-        text_pair_column: column of the second text; None as in `load_text_dataset`.
-
-    Raises:
-        InputError: the file cannot be read, or a text is missing.
-    """
-    split = read_one_split(path, "texts")
-    columns = choose_columns(split, text=text_column, text_pair=text_pair_column, labelled=False)
-    pairs = columns.text_pair and _texts(split, columns.text_pair, "text-pair")
-    return _texts(split, columns.text, "text"), pairs or None
-
-
 def take_fraction(split: datasets.Dataset, fraction: float, seed: int = 0) -> datasets.Dataset:
     """Gives a share of a split in which classes keep their shares, whatever the rows' order.
 
@@ -227,28 +209,12 @@ def _texts(split: RawSplit, column: str, argument: str) -> list[str]:
     """Gives the texts of a column, none of them missing; empty ones are texts too."""
     check_column(split, column, argument)
     values = split.columns[column]
-    if set(map(type, values)) <= {str} and _is_encodable("".join(values)):
+    if set(map(type, values)) <= {str} and is_encodable("".join(values)):
         return values
     for row, value in enumerate(values):
-        if not isinstance(value, str):
-            raise InputError(
-                f"{split.where(row, column)}: expected a text, got {value!r}. Write it as a "
-                "string, remove the row, or name another column (--text-column)."
-            )
-        if not _is_encodable(value):
-            raise InputError(
-                f"{split.where(row, column)}: expected valid Unicode, got a lone surrogate in "
-                f"{value!r}. Correct the escape."
-            )
+        if problem := text_problem(value):
+            raise InputError(f"{split.where(row, column)}: {problem}")
     return values
-
-
-def _is_encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _labels(split: RawSplit, column: str, separator: str | None) -> RawLabels:

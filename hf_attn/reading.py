@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 import json
@@ -18,22 +17,18 @@ import pyarrow.parquet as pq
 
 from .errors import InputError
 from .raw_split import LazyColumns, RawSplit, class_names
+from .rows import (
+    broken_json,
+    check_header,
+    file_format,
+    is_gzip,
+    json_rows,
+    separator_of,
+    table_rows,
+)
 
 FASTTEXT_LABEL = re.compile(r"(?<!\S)__label__(\S+)")
 TAB_HEADER_LINES = 3
-
-
-def file_format(path: Path) -> str:
-    """Gives the extension that decides how a file is read.
-
-    Args:
-        path: a file, perhaps compressed with gzip.
-
-    Returns:
-        Lower-case extension such as ".csv", without a final ".gz".
-    """
-    name = path.name.lower().removesuffix(".gz")
-    return Path(name).suffix
 
 
 def read_file(path: Path) -> RawSplit:
@@ -66,7 +61,7 @@ def read_file(path: Path) -> RawSplit:
 def _read_text(path: Path) -> str:
     """Gives the decoded text of a file, or say at which byte it is not UTF-8."""
     try:
-        data = gzip.decompress(path.read_bytes()) if _is_gzip(path) else path.read_bytes()
+        data = gzip.decompress(path.read_bytes()) if is_gzip(path) else path.read_bytes()
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(
             f"{path}: expected a complete gzip file ({error}). Fetch or compress it again."
@@ -85,16 +80,10 @@ def _read_text(path: Path) -> str:
     return text
 
 
-def _is_gzip(path: Path) -> bool:
-    return path.name.lower().endswith(".gz")
-
-
 def _read_csv(path: Path) -> RawSplit:
     text = _read_text(path)
     header = text.lstrip("\r\n").split("\n", 1)[0]
-    # Spreadsheets write ";" where "," is the decimal mark.
-    separator = next((mark for mark in ",;\t" if mark in header), ",")
-    return _parse_table(path, text, separator, quoted=True)
+    return _parse_table(path, text, separator_of(header), quoted=True)
 
 
 def _read_tsv(path: Path) -> RawSplit:
@@ -113,52 +102,22 @@ def _read_tsv(path: Path) -> RawSplit:
 
 def _parse_table(path: Path, text: str, separator: str, *, quoted: bool) -> RawSplit:
     """Gives the columns of separated values; every row must be as wide as the header."""
-    limit = csv.field_size_limit(len(text) + 1)
-    stream = io.StringIO(text, newline="")
-    reader = csv.reader(
-        stream,
-        delimiter=separator,
-        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
-        strict=True,
-    )
+    lines_of_text = io.StringIO(text, newline="")
+    rows = table_rows(lines_of_text, separator, quoted=quoted, longest_field=len(text) + 1)
     header: list[str] = []
-    rows: list[list[str]] = []
-    lines, line = [], 1
-    try:
-        for row in reader:
-            if row and not header:
-                header = _check_header(path, row)
-            elif row:
-                if len(row) != len(header):
-                    raise InputError(
-                        f"{path}, row {len(rows) + 1} (line {line}): expected {len(header)} "
-                        f"fields as in the header, got {len(row)}. Quote fields that hold "
-                        f"{separator!r} or a line break."
-                    )
-                rows.append(row)
-                lines.append(line)
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise InputError(
-            f"{path}, row {len(rows) + 1} (line {line}): {error}. Put quotation marks around the "
-            "whole field and double those inside it."
-        ) from error
-    finally:
-        csv.field_size_limit(limit)
-    values = map(list, zip(*rows, strict=True)) if rows else [[] for _ in header]
-    columns = dict(zip(header, values, strict=True))
-    return RawSplit(str(path), columns, len(rows), lines, untyped=True)
-
-
-def _check_header(path: Path, row: list[str]) -> list[str]:
-    header = [name.strip() for name in row]
-    for name in header:
-        if header.count(name) > 1:
-            raise InputError(
-                f"{path}, line 1: expected a header of different column names, got {name!r} "
-                "twice. Rename one, or add a header line if there is none."
-            )
-    return header
+    values: list[list[str]] = []
+    lines = []
+    for line, row, problem in rows:
+        if problem:
+            raise InputError(f"{path}, row {len(values) + 1} (line {line}): {problem}")
+        if not header:
+            header = check_header(str(path), row)
+        else:
+            values.append(row)
+            lines.append(line)
+    of_columns = map(list, zip(*values, strict=True)) if values else [[] for _ in header]
+    columns = dict(zip(header, of_columns, strict=True))
+    return RawSplit(str(path), columns, len(values), lines, untyped=True)
 
 
 def _read_json(path: Path) -> RawSplit:
@@ -169,7 +128,7 @@ def _read_json(path: Path) -> RawSplit:
     try:
         records = json.loads(text)
     except json.JSONDecodeError as error:
-        raise _broken_json(f"{path}, line {error.lineno}", error) from error
+        raise InputError(f"{path}, line {error.lineno}: {broken_json(error)}") from error
     for row, record in enumerate(records, 1):
         if not isinstance(record, dict):
             raise InputError(f"{path}, row {row}: expected a JSON object, got {record!r}.")
@@ -182,26 +141,12 @@ def _read_json_lines(path: Path) -> RawSplit:
 
 def _parse_json_lines(path: Path, text: str) -> RawSplit:
     records, lines = [], []
-    # Not splitlines: a JSON string may hold other line separators as they are.
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise _broken_json(f"{path}, line {number}", error) from error
-        if not isinstance(record, dict):
-            raise InputError(
-                f"{path}, line {number}: expected a JSON object such as "
-                f'{{"text": "...", "label": "..."}}, got {record!r}.'
-            )
+    for line, record, problem in json_rows(text.split("\n")):
+        if problem:
+            raise InputError(f"{path}, line {line}: {problem}")
         records.append(record)
-        lines.append(number)
+        lines.append(line)
     return _from_records(path, records, lines)
-
-
-def _broken_json(where: str, error: json.JSONDecodeError) -> InputError:
-    return InputError(f"{where}: expected JSON, but {error.msg} at column {error.colno}. Mend it.")
 
 
 def _from_records(path: Path, records: list[dict[str, Any]], lines: list[int] | None) -> RawSplit:

@@ -15,7 +15,8 @@ import datasets
 from .corpora import CORPORA, corpus_path, find_corpus, nearest_corpus
 from .errors import InputError
 from .raw_split import RawSplit, read_dataset
-from .reading import READERS, file_format, read_corpus_file, read_file
+from .reading import READERS, read_corpus_file, read_file
+from .rows import file_format
 
 logger = logging.getLogger(__name__)
 
