@@ -79,12 +79,12 @@ def main() -> None:
     try:
         app()
     except (InputError, OSError) as error:
-        if isinstance(error, BrokenPipeError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(0)
         typer.echo(f"error: {error}", err=True)
         sys.exit(_USAGE_ERROR)
     except SystemExit as stopped:
+        if isinstance(stopped.__context__, BrokenPipeError):  # of `| head`: typer gives 1 for it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
         if stopped.code == _INTERRUPTED:  # what typer makes of Ctrl-C
             typer.echo(f"Interrupted.{_HOW_TO_GO_ON.get(''.join(sys.argv[1:2]), '')}", err=True)
         raise

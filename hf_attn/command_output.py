@@ -1,20 +1,19 @@
-"""What commands print of predictions, of a training and of its scores."""
+"""What commands print of a training, of its scores and of views."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rich.console import Console
+    from rich.table import Table
+
     from .evaluation import Evaluation
     from .fold_folder import Folded
-    from .predictor.predictions import Prediction
     from .training_run import TrainingRun
 
 
@@ -35,17 +34,6 @@ def show(made: Any, *, as_json: bool, html: Path | None = None, png: Path | None
         typer.echo(made.to_json(), nl=False)
     elif html is None and png is None:
         typer.echo(made.to_terminal())
-
-
-def to_json_line(text: str, prediction: Prediction) -> str:
-    """Gives a text with its label and all scores, as one line of JSON."""
-    return json.dumps({"text": text, **vars(prediction)}, ensure_ascii=False)
-
-
-def to_score_line(prediction: Prediction, top_k: int) -> str:
-    """Gives the `top_k` likeliest classes, each with its score, between tabs."""
-    classes = list(prediction.scores.items())[:top_k]
-    return "\t".join(f"{label}\t{score:.4f}" for label, score in classes)
 
 
 def print_run(console: Console, run: TrainingRun) -> None:
@@ -78,6 +66,8 @@ def print_evaluation(console: Console, result: Evaluation) -> None:
     """Prints the scores of a model, and those of each class."""
     console.print(_score_table(f"{result.texts:,} texts", result.scores, result.baseline))
     if result.classes:
+        from rich.table import Table  # `predict` is to start at once
+
         table = Table("class", *(name for name in result.classes[0] if name != "label"))
         for row in result.classes:
             table.add_row(
@@ -107,6 +97,8 @@ def folding_report(folded: Folded) -> str:
 
 
 def _score_table(title: str, scores: dict[str, float], baseline: dict[str, float]) -> Table:
+    from rich.table import Table
+
     table = Table("metric", "model", "one guess for all", title=title, title_justify="left")
     for name, value in scores.items():
         table.add_row(name, _number(value), _number(baseline[name]))

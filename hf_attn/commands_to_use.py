@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from .command_options import AsJson, BatchSize, ModelName, Source, TextColumn, TextPair
-from .command_output import print_evaluation, print_run, to_json_line, to_score_line
+from .command_output import print_evaluation, print_run
+from .errors import InputError
 
 _QUICKSTART_FOLDER = "r8-model"
 _QUICKSTART_TEXTS = (
@@ -25,6 +25,7 @@ _QUICKSTART_TEXTS = (
 def train(context: typer.Context) -> None:
     """Train a classifier: hf-attn train DATA --output-dir MODEL. Flags: hf-attn train --help."""
     from accelerate import PartialState
+    from rich.console import Console
 
     from .arguments import settings_from_flags
     from .progress import write_line
@@ -64,6 +65,8 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Score a classifier on labelled texts."""
+    from rich.console import Console
+
     from .evaluation import evaluate_texts
     from .labelled_texts import labelled_texts_for
     from .loading import load_classifier
@@ -94,20 +97,40 @@ def predict(
     text_column: TextColumn = None,
     text_pair: TextPair = None,
     top_k: Annotated[int, typer.Option(min=1, help="Classes to show for each text.")] = 1,
+    explain: Annotated[bool, typer.Option("--explain", help="Show what words add, too.")] = False,
+    words: Annotated[
+        int | None,
+        typer.Option(min=1, help="Words to show: 3, with --json all.", show_default=False),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads that score; as many as cores.", show_default=False),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Classify texts, one in each line: class and probability, or with --json all classes."""
-    from .command_texts import read_texts
-    from .predictor.predictor import Predictor
+    if words is not None and not explain:
+        raise InputError("expected --words beside --explain. Add --explain or leave it out.")
 
-    texts, pairs = read_texts(source, text_column, text_pair)
-    predictions = Predictor.from_pretrained(model).predict(texts, pairs=pairs)
-    for text, prediction in zip(texts, predictions, strict=True):
-        typer.echo(to_json_line(text, prediction) if as_json else to_score_line(prediction, top_k))
+    from .command_predict import predict_source
+    from .prediction_lines import PredictionLines
+
+    code = predict_source(
+        model,
+        source,
+        PredictionLines(as_json=as_json, top_k=top_k, explained=explain, num_words=words),
+        text_column=text_column,
+        text_pair=text_pair,
+        num_threads=threads,
+    )
+    if code:
+        raise typer.Exit(code)
 
 
 def quickstart(context: typer.Context) -> None:
     """Train on 5,485 Reuters texts (R8) and classify three sentences. Takes the flags of train."""
+    from rich.console import Console
+
     from .arguments import settings_from_flags
     from .predictor.predictor import Predictor
     from .progress import write_line

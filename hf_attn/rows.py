@@ -59,8 +59,12 @@ def table_rows(
         The line on which the row begins, counted from 1; its values; what is wrong, or "".
     """
     given = _LinesOfRows(lines)
-    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-    reader = csv.reader(given, delimiter=separator, quoting=quoting, strict=True)
+    reader = csv.reader(
+        given,
+        delimiter=separator,
+        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+        strict=True,
+    )
     limit = csv.field_size_limit(longest_field)
     line, width = 1, 0
     try:
@@ -172,9 +176,7 @@ def text_problem(value: object) -> str:
         )
     if value.isascii() or is_encodable(value):
         return ""
-    return (
-        f"expected valid Unicode, got a lone surrogate in {in_short(value)}. Correct the escape."
-    )
+    return f"expected valid Unicode, got a lone surrogate in {in_short(value)}. Correct the escape."
 
 
 def is_encodable(text: str) -> bool:

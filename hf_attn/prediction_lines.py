@@ -1,0 +1,207 @@
+"""Predictions as lines for a terminal, for `cut` or for a reader of JSON lines.
+
+Shapes: N texts, C classes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from json.encoder import encode_basestring as quoted
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .predictor.top_words import TopWords, top_words
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .predictor.predictions import Predictions
+    from .predictor.text_block import BrokenRow
+
+# What would end a line or a column, or move the cursor of a terminal.
+_SEPARATORS = dict.fromkeys([*range(32), *range(127, 160), 0x2028, 0x2029], " ")
+_WORDS_IN_A_COLUMN = 3
+_SCORES_AT_ONCE = 1 << 18
+
+
+@dataclass(frozen=True)
+class PredictionLines:
+    """How predictions are written: a line for each text.
+
+    Attributes:
+        as_json: Whether a line is an object with the text and all scores, or the likeliest classes
+            and their scores between tabs.
+        top_k: How many classes there are between the tabs.
+        explained: Whether a line has words and what they add.
+        num_words: How many words at most; None for three between tabs, and for all in JSON.
+    """
+
+    as_json: bool = False
+    top_k: int = 1
+    explained: bool = False
+    num_words: int | None = None
+
+    def write(self, predictions: Predictions, broken: Sequence[BrokenRow]) -> bytes:
+        """Gives the lines of some rows in order, each with its end.
+
+        Args:
+            predictions: Of the rows that could be read.
+            broken: The other ones.
+        """
+        lines = list(self._json_lines(predictions) if self.as_json else self._columns(predictions))
+        if broken:
+            at = {row.place: row for row in broken}
+            others = iter(lines)
+            lines = [
+                self._broken_line(at[place]) if place in at else next(others)
+                for place in range(len(lines) + len(broken))
+            ]
+        return "".join([f"{line}\n" for line in lines]).encode()
+
+    def _columns(self, predictions: Predictions) -> Iterator[str]:
+        lines = iter(_score_columns(predictions, self.top_k))
+        if not self.explained:
+            return lines
+        words = _word_columns(predictions, self.num_words or _WORDS_IN_A_COLUMN)
+        return (f"{line}\t{some}" for line, some in zip(lines, words, strict=True))
+
+    def _json_lines(self, predictions: Predictions) -> Iterator[str]:
+        scores = _json_scores(predictions)
+        texts = map(quoted, predictions.batch.texts)
+        if not self.explained:
+            return (f'{{"text": {text}, {one}}}' for text, one in zip(texts, scores, strict=True))
+        words = _json_words(predictions, self.num_words)
+        return (
+            f'{{"text": {text}, {one}, "words": [{some}]}}'
+            for text, one, some in zip(texts, scores, words, strict=True)
+        )
+
+    def _broken_line(self, row: BrokenRow) -> str:
+        if not self.as_json:
+            return ""
+        return json.dumps({row.unit: row.number, "error": row.problem}, ensure_ascii=False)
+
+
+def _score_columns(predictions: Predictions, top_k: int) -> list[str]:
+    """Gives the `top_k` likeliest classes, each with its score, between tabs."""
+    names = [name.translate(_SEPARATORS) for name in predictions.class_names]
+    if top_k == 1:
+        best = zip(predictions.label_ids.tolist(), predictions.scores.tolist(), strict=True)
+        return [f"{names[label]}\t{score:.4f}" for label, score in best]
+    order, scores = _sorted_scores(predictions.probabilities, top_k)
+    rows = zip(order.tolist(), scores.tolist(), strict=True)
+    return [
+        "\t".join([f"{names[one]}\t{score:.4f}" for one, score in zip(*row, strict=True)])
+        for row in rows
+    ]
+
+
+def _json_scores(predictions: Predictions) -> Iterator[str]:
+    """Yields the members "label", "score" and "scores" of each text's object."""
+    names = [quoted(name) for name in predictions.class_names]
+    keys = _arrow_strings([f"{name}: " for name in names])
+    at_once = max(1, _SCORES_AT_ONCE // len(names))
+    for start in range(0, len(predictions), at_once):
+        part = predictions.probabilities[start : start + at_once]
+        order, scores = _sorted_scores(part, len(names))
+        numbers = _shortest(scores)
+        members = pc.binary_join_element_wise(
+            keys.take(_arrow(order.astype(np.int32), pa.int32())), numbers, ""
+        )
+        ends = _arrow(np.arange(0, order.size + 1, len(names), dtype=np.int32), pa.int32())
+        objects = pc.binary_join(pa.ListArray.from_arrays(ends, members), ", ").to_pylist()
+        best = numbers.take(ends[:-1]).to_pylist()
+        for label, score, rest in zip(order[:, 0].tolist(), best, objects, strict=True):
+            yield f'"label": {names[label]}, "score": {score}, "scores": {{{rest}}}'
+
+
+def _shortest(numbers: NDArray[np.float32]) -> pa.StringArray:
+    """Writes the shortest numbers that are read as the same float32s, faster than Python does."""
+    return pc.cast(_arrow(numbers.astype(np.float32), pa.float32()), pa.string())
+
+
+def _arrow(numbers: NDArray[Any], kind: pa.DataType) -> pa.Array:
+    """Gives numbers to Arrow without `pa.array`, which imports pandas: half a second."""
+    return pa.Array.from_buffers(kind, numbers.size, [None, pa.py_buffer(numbers)])
+
+
+def _arrow_strings(strings: Sequence[str]) -> pa.StringArray:
+    encoded = [one.encode() for one in strings]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    return pa.StringArray.from_buffers(
+        len(strings), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))
+    )
+
+
+def _sorted_scores(
+    scores: NDArray[np.float32], top_k: int
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Gives the numbers of the likeliest classes (N, top_k), and their scores."""
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
+    return order, np.take_along_axis(scores, order, axis=1)
+
+
+def _word_columns(predictions: Predictions, count: int) -> Iterator[str]:
+    """Yields the words of each text that add most, such as "oil +8.02, rose -1.45"."""
+    found = _top_words(predictions, count)
+    contributions = found.contributions.tolist()
+    words = [
+        f"{word if word.isprintable() else word.translate(_SEPARATORS)} {contribution:+.3g}"
+        for word, contribution in zip(_as_written(predictions, found), contributions, strict=True)
+    ]
+    return _joined(words, found)
+
+
+def _json_words(predictions: Predictions, count: int | None) -> Iterator[str]:
+    """Yields the objects of each text's words."""
+    found = _top_words(predictions, count)
+    starts, ends = found.spans.T.tolist()
+    # As it stands in the other text if this is one of a pair.
+    in_pair = [""] * len(starts)
+    if predictions.batch.pairs is not None:
+        in_pair = [f', "in_pair": {json.dumps(one)}' for one in found.in_pair.tolist()]
+    parts = zip(
+        map(quoted, _as_written(predictions, found)),
+        starts,
+        ends,
+        in_pair,
+        _shortest(found.contributions).to_pylist(),
+        strict=True,
+    )
+    words = [
+        f'{{"word": {word}, "start": {start}, "end": {end}{pair}, "contribution": {contribution}}}'
+        for word, start, end, pair, contribution in parts
+    ]
+    return _joined(words, found)
+
+
+def _top_words(predictions: Predictions, count: int | None) -> TopWords:
+    of_tokens = predictions.scored.contributions
+    if of_tokens is None:
+        raise ValueError("expected predictions with contributions, got some without.")
+    return top_words(predictions.encoded.words(), of_tokens, count)
+
+
+def _as_written(predictions: Predictions, found: TopWords) -> list[str]:
+    """Gives (P,) the words as they stand in their texts."""
+    texts, pairs = predictions.batch
+    starts, ends = found.spans.T.tolist()
+    places = zip(found.of_text.tolist(), starts, ends, strict=True)
+    if pairs is None:
+        return [texts[row][start:end] for row, start, end in places]
+    return [
+        (pairs if in_pair else texts)[row][start:end]
+        for (row, start, end), in_pair in zip(places, found.in_pair.tolist(), strict=True)
+    ]
+
+
+def _joined(words: list[str], found: TopWords) -> Iterator[str]:
+    """Yields the words of each text with commas between them."""
+    others = iter(words)
+    return (", ".join(islice(others, count)) for count in found.counts.tolist())
