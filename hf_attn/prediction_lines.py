@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .predictor.arrow_arrays import numbers, strings
 from .predictor.top_words import TopWords, top_words
 
 if TYPE_CHECKING:
@@ -105,38 +106,23 @@ def _score_columns(predictions: Predictions, top_k: int) -> list[str]:
 def _json_scores(predictions: Predictions) -> Iterator[str]:
     """Yields the members "label", "score" and "scores" of each text's object."""
     names = [quoted(name) for name in predictions.class_names]
-    keys = _arrow_strings([f"{name}: " for name in names])
+    keys = strings([f"{name}: " for name in names])
     at_once = max(1, _SCORES_AT_ONCE // len(names))
     for start in range(0, len(predictions), at_once):
         part = predictions.probabilities[start : start + at_once]
         order, scores = _sorted_scores(part, len(names))
-        numbers = _shortest(scores)
-        members = pc.binary_join_element_wise(
-            keys.take(_arrow(order.astype(np.int32), pa.int32())), numbers, ""
-        )
-        ends = _arrow(np.arange(0, order.size + 1, len(names), dtype=np.int32), pa.int32())
+        written = _shortest(scores.ravel())
+        members = pc.binary_join_element_wise(keys.take(numbers(order.ravel())), written, "")
+        ends = numbers(np.arange(0, order.size + 1, len(names), dtype=np.int32))
         objects = pc.binary_join(pa.ListArray.from_arrays(ends, members), ", ").to_pylist()
-        best = numbers.take(ends[:-1]).to_pylist()
+        best = written.take(ends[:-1]).to_pylist()
         for label, score, rest in zip(order[:, 0].tolist(), best, objects, strict=True):
             yield f'"label": {names[label]}, "score": {score}, "scores": {{{rest}}}'
 
 
-def _shortest(numbers: NDArray[np.float32]) -> pa.StringArray:
+def _shortest(values: NDArray[np.floating[Any]]) -> pa.StringArray:
     """Writes the shortest numbers that are read as the same float32s, faster than Python does."""
-    return pc.cast(_arrow(numbers.astype(np.float32), pa.float32()), pa.string())
-
-
-def _arrow(numbers: NDArray[Any], kind: pa.DataType) -> pa.Array:
-    """Gives numbers to Arrow without `pa.array`, which imports pandas: half a second."""
-    return pa.Array.from_buffers(kind, numbers.size, [None, pa.py_buffer(numbers)])
-
-
-def _arrow_strings(strings: Sequence[str]) -> pa.StringArray:
-    encoded = [one.encode() for one in strings]
-    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
-    return pa.StringArray.from_buffers(
-        len(strings), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))
-    )
+    return pc.cast(numbers(values.astype(np.float32)), pa.string())
 
 
 def _sorted_scores(
@@ -182,10 +168,7 @@ def _json_words(predictions: Predictions, count: int | None) -> Iterator[str]:
 
 
 def _top_words(predictions: Predictions, count: int | None) -> TopWords:
-    of_tokens = predictions.scored.contributions
-    if of_tokens is None:
-        raise ValueError("expected predictions with contributions, got some without.")
-    return top_words(predictions.encoded.words(), of_tokens, count)
+    return top_words(predictions.encoded.words(), predictions.of_tokens, count)
 
 
 def _as_written(predictions: Predictions, found: TopWords) -> list[str]:

@@ -30,10 +30,10 @@ def strings(texts: Sequence[str]) -> pa.StringArray:
     return pa.StringArray.from_buffers(len(sizes), pa.py_buffer(offsets), pa.py_buffer(data))
 
 
-def integers(numbers: NDArray[np.integer[Any]]) -> pa.Int64Array:
-    """Gives numbers (N,) as an array."""
-    buffer = pa.py_buffer(np.ascontiguousarray(numbers, np.int64))
-    return pa.Int64Array.from_buffers(pa.int64(), len(numbers), [None, buffer])
+def numbers(values: NDArray[Any]) -> pa.Array:
+    """Gives numbers (N,) as an array of their own type."""
+    buffer = pa.py_buffer(np.ascontiguousarray(values))
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, buffer])
 
 
 def int32_values(array: pa.Int32Array, missing: int = 0) -> NDArray[np.int32]:

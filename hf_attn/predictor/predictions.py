@@ -5,7 +5,7 @@ Shapes: N texts, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..probabilities import logits_to_scores
-from ..words import Words
 from .encoding import EncodedTexts
 from .forward import Scored
+from .top_words import sum_words, top_words
 
 
 @dataclass(frozen=True)
@@ -156,57 +156,63 @@ class Predictions(Sequence[Prediction]):
         stop = int(self.encoded.lengths[: row + 1].sum())
         tokens = slice(stop - int(self.encoded.lengths[row]), stop)
         words = self.encoded.words([row])
-        sums = _sum_words(self._of_tokens[tokens], words.first_token)
-        rows, places = np.full(len(sums), row), np.arange(len(sums))
-        return list(self._words_at(places, rows, words, sums, self.encoded.token_ids[tokens]))
+        sums = sum_words(self.of_tokens[tokens], words.first_token)
+        token_ids = self.encoded.token_ids[tokens][words.first_token]
+        return [
+            self._word(row, start, end, contribution, in_pair, token_id if is_special else None)
+            for (start, end), contribution, in_pair, token_id, is_special in zip(
+                words.spans.tolist(),
+                sums.tolist(),
+                words.in_pair.tolist(),
+                token_ids.tolist(),
+                words.is_special.tolist(),
+                strict=True,
+            )
+        ]
 
     def top_words(self, count: int) -> list[list[WordContribution]]:
         """Gives for each text the `count` words of largest contribution, the largest first.
 
         Args:
-            count: How many; of a shorter text all.
+            count: How many; of a shorter text all. Special tokens are left out.
 
         Raises:
             ValueError: If contributions were not asked for.
         """
-        words = self.encoded.words()
-        sums = _sum_words(self._of_tokens, words.first_token)
-        places = _largest_of_each(np.abs(sums), words.of_text, count)
-        rows = np.searchsorted(words.of_text, places, side="right") - 1
-        found = self._words_at(places, rows, words, sums, self.encoded.token_ids)
-        counts = np.minimum(np.diff(words.of_text), count).tolist()
-        return [list(islice(found, of_text)) for of_text in counts]
+        found = top_words(self.encoded.words(), self.of_tokens, count)
+        words = map(
+            self._word,
+            found.of_text.tolist(),
+            *found.spans.T.tolist(),
+            found.contributions.tolist(),
+            found.in_pair.tolist(),
+        )
+        return [list(islice(words, of_text)) for of_text in found.counts.tolist()]
 
     @property
-    def _of_tokens(self) -> NDArray[np.float32]:
+    def of_tokens(self) -> NDArray[np.float32]:
+        """(n,), what each token adds, the texts one after the other.
+
+        Raises:
+            ValueError: If contributions were not asked for.
+        """
         if self.scored.contributions is None:
             raise _not_explained()
         return self.scored.contributions
 
-    def _words_at(
+    def _word(
         self,
-        places: NDArray[np.intp],
-        rows: NDArray[np.intp],
-        words: Words,
-        sums: NDArray[np.float64],
-        token_ids: NDArray[np.int32],
-    ) -> Iterator[WordContribution]:
-        """Yields the words at places (P,), each of the text that its row (P,) says."""
-        texts, pairs = self.batch.texts, self.batch.pairs or ()
-        for row, (start, end), contribution, in_pair, is_special, first in zip(
-            rows.tolist(),
-            words.spans[places].tolist(),
-            sums[places].tolist(),
-            words.in_pair[places].tolist(),
-            words.is_special[places].tolist(),
-            words.first_token[places].tolist(),
-            strict=True,
-        ):
-            if is_special:
-                word = self.token_name(int(token_ids[first]))
-            else:
-                word = (pairs if in_pair else texts)[row][start:end]
-            yield WordContribution(word, start, end, contribution, in_pair)
+        row: int,
+        start: int,
+        end: int,
+        contribution: float,
+        in_pair: bool,
+        special_id: int | None = None,
+    ) -> WordContribution:
+        if special_id is not None:
+            return WordContribution(self.token_name(special_id), start, end, contribution, in_pair)
+        side = (self.batch.pairs or ()) if in_pair else self.batch.texts
+        return WordContribution(side[row][start:end], start, end, contribution, in_pair)
 
 
 def _not_explained() -> ValueError:
@@ -214,37 +220,3 @@ def _not_explained() -> ValueError:
         "expected predictions with contributions, got some without. Ask for them: "
         "predictor.predict(texts, explain=True)."
     )
-
-
-def _sum_words(values: NDArray[np.float32], first_token: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Gives the sum over each word's tokens."""
-    if len(first_token) == len(values):
-        return values.astype(np.float64)
-    return np.add.reduceat(values, first_token, dtype=np.float64)
-
-
-def _largest_of_each(
-    sizes: NDArray[np.float64], of_text: NDArray[np.int64], count: int
-) -> NDArray[np.intp]:
-    """Gives the places of the `count` largest numbers of each text, the largest first.
-
-    Args:
-        sizes: (W,), numbers of at least 0.
-        of_text: (N + 1,), where each text begins; the last is W.
-        count: How many; of a shorter text all.
-
-    Returns:
-        (P,), the texts one after the other.
-    """
-    lengths = np.diff(of_text)
-    starts, text = of_text[:-1][lengths > 0], np.repeat(np.arange(len(lengths)), lengths)
-    sizes, rounds = sizes.copy(), [np.empty(0, np.intp)]
-    for _ in range(min(count, int(lengths.max(initial=0)))):
-        largest = np.repeat(np.maximum.reduceat(sizes, starts), lengths[lengths > 0])
-        places = np.flatnonzero(sizes == largest)
-        places = places[np.diff(text[places], prepend=-1) > 0]  # the first of equally large ones
-        places = places[sizes[places] >= 0]
-        sizes[places] = -1  # taken
-        rounds.append(places)
-    taken = np.concatenate(rounds)
-    return taken[np.argsort(text[taken], kind="stable")]
