@@ -1,6 +1,8 @@
 """What every test runs under: no network, no telemetry, a cache of its own and fixed seeds."""
 
+import io
 import os
+import sys
 import tempfile
 
 import pytest
@@ -52,6 +54,24 @@ def pusher(request, pushers, hub):
     hub.log.clear()
     yield pushers[request.param]
     hub.faults.clear()
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs the command in this process and gives its exit code, output and errors."""
+    from hf_attn import cli
+
+    def run_command(*arguments, stdin=b""):
+        monkeypatch.setattr(sys, "argv", ["hf-attn", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as exit_:
+            code = exit_.code or 0
+        return code, *capsys.readouterr()
+
+    return run_command
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """The `hf-attn` command: what it prints, and how it fails."""
 
-import io
 import json
 import re
 import shutil
@@ -10,24 +9,7 @@ import sys
 import pytest
 from trained import keyword_texts
 
-from hf_attn import Predictor, cli, commands_to_read
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Runs the command in this process and gives its exit code, output and errors."""
-
-    def run_command(*arguments, stdin=b""):
-        monkeypatch.setattr(sys, "argv", ["hf-attn", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as exit_:
-            code = exit_.code or 0
-        return code, *capsys.readouterr()
-
-    return run_command
+from hf_attn import commands_to_read
 
 
 @pytest.fixture
@@ -75,54 +57,6 @@ def test_train_from_flags_and_a_settings_file(run, csv, tmp_path):
     assert record["settings"]["model"]["hidden_size"] == 8
     assert record["settings"]["model"]["lowercase"] is False
     assert len(record["epochs"]) == 2
-
-
-def test_predict_reads_a_text_a_file_and_standard_input(run, trained_folder, tmp_path):
-    (tmp_path / "texts.txt").write_bytes(b"wheat harvest\r\ncrude barrel\n")
-    _, text, _ = run("predict", trained_folder, "wheat harvest")
-    _, file, _ = run("predict", trained_folder, tmp_path / "texts.txt")
-    _, stdin, _ = run("predict", trained_folder, "-", stdin=b"wheat harvest\ncrude barrel\n")
-    assert file == stdin
-    assert file.splitlines()[0] == text.strip()
-    assert [line.split("\t")[0] for line in file.splitlines()] == ["farm", "oil"]
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("t.csv", "id,text\n1,wheat harvest\n2,crude barrel\n"),
-        ("t.tsv", "id\ttext\n1\twheat harvest\n2\tcrude barrel\n"),
-        ("t.jsonl", '{"id": 1, "text": "wheat harvest"}\n{"id": 2, "text": "crude barrel"}\n'),
-    ],
-)
-def test_predict_reads_the_text_column_of_a_table(run, trained_folder, tmp_path, name, content):
-    (tmp_path / name).write_text(content)
-    _, output, _ = run("predict", trained_folder, tmp_path / name, "--json")
-    assert [json.loads(line)["text"] for line in output.splitlines()] == [
-        "wheat harvest",
-        "crude barrel",
-    ]
-
-
-def test_predict_gives_all_classes_as_json(run, trained_folder):
-
-    _, output, _ = run("predict", trained_folder, "-", "--json", stdin="wheat ☕\n".encode())
-    (expected,) = Predictor.from_pretrained(trained_folder).predict(["wheat ☕"])
-    assert json.loads(output) == {"text": "wheat ☕", **vars(expected)}
-    assert set(expected.scores) == {"farm", "oil"}
-
-
-def test_predict_top_k_gives_that_many_classes(run, trained_folder):
-    _, output, _ = run("predict", trained_folder, "wheat", "--top-k", 2)
-    label, first, other, second = output.strip().split("\t")
-    assert (label, other) == ("farm", "oil")
-    assert float(first) + float(second) == pytest.approx(1, abs=1e-3)
-
-
-def test_predict_names_the_line_that_is_not_utf_8(run, trained_folder):
-    code, output, errors = run("predict", trained_folder, "-", stdin=b"wheat\n\xff\n")
-    assert (code, output) == (2, "")
-    assert "error: standard input, line 2: expected UTF-8" in errors
 
 
 def test_explain_reads_a_text_a_file_and_standard_input(run, trained_folder, tmp_path):
