@@ -160,15 +160,18 @@ class Predictor:
             for batch in of_texts:
                 yield self._score(batch, self._encode(batch), explain)
             return
+
+        def encode_next() -> tuple[TextBatch, EncodedTexts] | None:
+            batch = next(of_texts, None)
+            return None if batch is None else (batch, self._encode(batch))
+
+        # Batches are waited for in the thread that encodes, so that those that come slowly get
+        # their predictions before the next one is there.
         with ThreadPoolExecutor(1, "encode") as ahead:
-            waiting = None
-            for batch in of_texts:
-                coming = batch, ahead.submit(self._encode, batch)
-                if waiting is not None:
-                    yield self._score(waiting[0], waiting[1].result(), explain)
-                waiting = coming
-            if waiting is not None:
-                yield self._score(waiting[0], waiting[1].result(), explain)
+            coming = ahead.submit(encode_next)
+            while (encoded := coming.result()) is not None:
+                coming = ahead.submit(encode_next)
+                yield self._score(*encoded, explain)
 
     def _encode(self, batch: TextBatch) -> EncodedTexts:
         return self._encoder.encode(batch.texts, batch.pairs)
