@@ -16,14 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .predictor.arrow_arrays import numbers, strings
-from .predictor.top_words import TopWords, top_words
+from .predictor.arrow_arrays import floats, integers, strings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .predictor.predictions import Predictions
     from .predictor.text_block import BrokenRow
+    from .predictor.word_columns import WordColumns
 
 # What would end a line or a column, or move the cursor of a terminal.
 _SEPARATORS = dict.fromkeys([*range(32), *range(127, 160), 0x2028, 0x2029], " ")
@@ -111,18 +111,18 @@ def _json_scores(predictions: Predictions) -> Iterator[str]:
     for start in range(0, len(predictions), at_once):
         part = predictions.probabilities[start : start + at_once]
         order, scores = _sorted_scores(part, len(names))
-        written = _shortest(scores.ravel())
-        members = pc.binary_join_element_wise(keys.take(numbers(order.ravel())), written, "")
-        ends = numbers(np.arange(0, order.size + 1, len(names), dtype=np.int32))
-        objects = pc.binary_join(pa.ListArray.from_arrays(ends, members), ", ").to_pylist()
-        best = written.take(ends[:-1]).to_pylist()
+        numbers = _shortest(scores.ravel())
+        members = pc.binary_join_element_wise(keys.take(integers(order.ravel())), numbers, "")
+        starts = integers(np.arange(0, order.size + 1, len(names)))
+        objects = pc.binary_join(pa.LargeListArray.from_arrays(starts, members), ", ").to_pylist()
+        best = numbers.take(starts[:-1]).to_pylist()
         for label, score, rest in zip(order[:, 0].tolist(), best, objects, strict=True):
             yield f'"label": {names[label]}, "score": {score}, "scores": {{{rest}}}'
 
 
-def _shortest(values: NDArray[np.floating[Any]]) -> pa.StringArray:
+def _shortest(numbers: NDArray[np.floating[Any]]) -> pa.StringArray:
     """Writes the shortest numbers that are read as the same float32s, faster than Python does."""
-    return pc.cast(numbers(values.astype(np.float32)), pa.string())
+    return pc.cast(floats(numbers), pa.string())
 
 
 def _sorted_scores(
@@ -135,56 +135,37 @@ def _sorted_scores(
 
 def _word_columns(predictions: Predictions, count: int) -> Iterator[str]:
     """Yields the words of each text that add most, such as "oil +8.02, rose -1.45"."""
-    found = _top_words(predictions, count)
-    contributions = found.contributions.tolist()
+    columns = predictions.word_columns(count)
+    parts = zip(columns.words, columns.contributions.tolist(), strict=True)
     words = [
         f"{word if word.isprintable() else word.translate(_SEPARATORS)} {contribution:+.3g}"
-        for word, contribution in zip(_as_written(predictions, found), contributions, strict=True)
+        for word, contribution in parts
     ]
-    return _joined(words, found)
+    return _joined(words, columns)
 
 
 def _json_words(predictions: Predictions, count: int | None) -> Iterator[str]:
     """Yields the objects of each text's words."""
-    found = _top_words(predictions, count)
-    starts, ends = found.spans.T.tolist()
-    # As it stands in the other text if this is one of a pair.
-    in_pair = [""] * len(starts)
+    columns = predictions.word_columns(count)
+    in_pair = [""] * len(columns.words)
     if predictions.batch.pairs is not None:
-        in_pair = [f', "in_pair": {json.dumps(one)}' for one in found.in_pair.tolist()]
+        in_pair = [f', "in_pair": {json.dumps(one)}' for one in columns.in_pair]
     parts = zip(
-        map(quoted, _as_written(predictions, found)),
-        starts,
-        ends,
+        map(quoted, columns.words),
+        columns.starts,
+        columns.ends,
         in_pair,
-        _shortest(found.contributions).to_pylist(),
+        _shortest(columns.contributions).to_pylist(),
         strict=True,
     )
     words = [
         f'{{"word": {word}, "start": {start}, "end": {end}{pair}, "contribution": {contribution}}}'
         for word, start, end, pair, contribution in parts
     ]
-    return _joined(words, found)
+    return _joined(words, columns)
 
 
-def _top_words(predictions: Predictions, count: int | None) -> TopWords:
-    return top_words(predictions.encoded.words(), predictions.of_tokens, count)
-
-
-def _as_written(predictions: Predictions, found: TopWords) -> list[str]:
-    """Gives (P,) the words as they stand in their texts."""
-    texts, pairs = predictions.batch
-    starts, ends = found.spans.T.tolist()
-    places = zip(found.of_text.tolist(), starts, ends, strict=True)
-    if pairs is None:
-        return [texts[row][start:end] for row, start, end in places]
-    return [
-        (pairs if in_pair else texts)[row][start:end]
-        for (row, start, end), in_pair in zip(places, found.in_pair.tolist(), strict=True)
-    ]
-
-
-def _joined(words: list[str], found: TopWords) -> Iterator[str]:
+def _joined(words: list[str], columns: WordColumns) -> Iterator[str]:
     """Yields the words of each text with commas between them."""
     others = iter(words)
-    return (", ".join(islice(others, count)) for count in found.counts.tolist())
+    return (", ".join(islice(others, count)) for count in columns.counts.tolist())

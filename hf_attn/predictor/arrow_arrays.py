@@ -36,6 +36,12 @@ def numbers(values: NDArray[Any]) -> pa.Array:
     return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, buffer])
 
 
+def floats(numbers: NDArray[np.floating[Any]]) -> pa.FloatArray:
+    """Gives numbers (N,) as an array of float32."""
+    buffer = pa.py_buffer(np.ascontiguousarray(numbers, np.float32))
+    return pa.FloatArray.from_buffers(pa.float32(), len(numbers), [None, buffer])
+
+
 def int32_values(array: pa.Int32Array, missing: int = 0) -> NDArray[np.int32]:
     """Gives the numbers (N,) of an array, with `missing` in the place of nulls."""
     valid, data = array.buffers()

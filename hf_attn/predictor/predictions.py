@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
 from typing import NamedTuple, overload
 
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from ..probabilities import logits_to_scores
 from .encoding import EncodedTexts
 from .forward import Scored
-from .top_words import sum_words, top_words
+from .word_columns import WordColumns, WordContribution, word_columns
 
 
 @dataclass(frozen=True)
@@ -45,24 +44,6 @@ class TextBatch(NamedTuple):
 
     texts: Sequence[str]
     pairs: Sequence[str] | None = None
-
-
-class WordContribution(NamedTuple):
-    """A word and what it adds to the reading of its text.
-
-    Attributes:
-        word: As it stands in the text; the name of a special token.
-        start: Its first character, counted in the text (in the pair if `in_pair`).
-        end: One past its last character.
-        contribution: In logits.
-        in_pair: Whether it stands in the second text of a pair.
-    """
-
-    word: str
-    start: int
-    end: int
-    contribution: float
-    in_pair: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,64 +136,49 @@ class Predictions(Sequence[Prediction]):
         row = range(len(self))[index]
         stop = int(self.encoded.lengths[: row + 1].sum())
         tokens = slice(stop - int(self.encoded.lengths[row]), stop)
-        words = self.encoded.words([row])
-        sums = sum_words(self.of_tokens[tokens], words.first_token)
-        token_ids = self.encoded.token_ids[tokens][words.first_token]
-        return [
-            self._word(row, start, end, contribution, in_pair, token_id if is_special else None)
-            for (start, end), contribution, in_pair, token_id, is_special in zip(
-                words.spans.tolist(),
-                sums.tolist(),
-                words.in_pair.tolist(),
-                token_ids.tolist(),
-                words.is_special.tolist(),
-                strict=True,
-            )
-        ]
+        texts, pairs = self.batch
+        columns = word_columns(
+            self.encoded.words([row]),
+            self._of_tokens[tokens],
+            [texts[row]],
+            None if pairs is None else [pairs[row]],
+            lambda place: self.token_name(int(self.encoded.token_ids[tokens][place])),
+        )
+        return columns.of_each_text()[0]
 
     def top_words(self, count: int) -> list[list[WordContribution]]:
         """Gives for each text the `count` words of largest contribution, the largest first.
 
         Args:
-            count: How many; of a shorter text all. Special tokens are left out.
+            count: How many; of a shorter text all.
 
         Raises:
             ValueError: If contributions were not asked for.
         """
-        found = top_words(self.encoded.words(), self.of_tokens, count)
-        words = map(
-            self._word,
-            found.of_text.tolist(),
-            *found.spans.T.tolist(),
-            found.contributions.tolist(),
-            found.in_pair.tolist(),
+        return self.word_columns(count).of_each_text()
+
+    def word_columns(self, count: int | None = None) -> WordColumns:
+        """Gives the words of all texts as columns, for many of them the fastest way.
+
+        Args:
+            count: As in `top_words`; None for all words, in their order.
+
+        Raises:
+            ValueError: If contributions were not asked for.
+        """
+        return word_columns(
+            self.encoded.words(),
+            self._of_tokens,
+            *self.batch,
+            lambda place: self.token_name(int(self.encoded.token_ids[place])),
+            count,
         )
-        return [list(islice(words, of_text)) for of_text in found.counts.tolist()]
 
     @property
-    def of_tokens(self) -> NDArray[np.float32]:
-        """(n,), what each token adds, the texts one after the other.
-
-        Raises:
-            ValueError: If contributions were not asked for.
-        """
+    def _of_tokens(self) -> NDArray[np.float32]:
         if self.scored.contributions is None:
             raise _not_explained()
         return self.scored.contributions
-
-    def _word(
-        self,
-        row: int,
-        start: int,
-        end: int,
-        contribution: float,
-        in_pair: bool,
-        special_id: int | None = None,
-    ) -> WordContribution:
-        if special_id is not None:
-            return WordContribution(self.token_name(special_id), start, end, contribution, in_pair)
-        side = (self.batch.pairs or ()) if in_pair else self.batch.texts
-        return WordContribution(side[row][start:end], start, end, contribution, in_pair)
 
 
 def _not_explained() -> ValueError:
