@@ -88,10 +88,14 @@ def _predict(
 
 def _write(lines: bytes) -> None:
     """Writes all of it: where Python's output is unbuffered, a signal ends a writing half-way."""
+    stream = getattr(sys.stdout, "buffer", None)
+    if stream is None:  # of a notebook, or of who caught the output
+        sys.stdout.write(lines.decode())
+        return
     rest = memoryview(lines)
     while rest:
-        rest = rest[sys.stdout.buffer.write(rest) :]
-    sys.stdout.buffer.flush()
+        rest = rest[stream.write(rest) :]
+    stream.flush()
 
 
 @contextmanager

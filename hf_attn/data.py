@@ -18,8 +18,8 @@ from .labels import EncodedLabels, UnseenLabels, encode_labels
 from .problem_types import MULTI, REGRESSION, SINGLE, ProblemType
 from .raw_labels import RawLabels, collect_labels
 from .raw_split import RawSplit
-from .rows import is_encodable, text_problem
 from .sources import Source, read_one_split, read_source
+from .texts import is_encodable, text_problem
 
 logger = logging.getLogger(__name__)
 

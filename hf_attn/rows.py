@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from .errors import InputError
+from .texts import in_short
 
 TableRow: TypeAlias = tuple[int, list[str], str]
 JsonRow: TypeAlias = tuple[int, dict[str, Any], str]
@@ -165,30 +166,3 @@ def broken_json(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"expected JSON, but {error.msg} at column {error.colno}. Mend it."
     return f"expected JSON, but {error}. Mend it."
-
-
-def text_problem(value: object) -> str:
-    """Says why a value is no text; "" if it is one."""
-    if not isinstance(value, str):
-        return (
-            f"expected a text, got {in_short(value)}. Write it as a string, remove the row, or "
-            "name another column (--text-column)."
-        )
-    if value.isascii() or is_encodable(value):
-        return ""
-    return f"expected valid Unicode, got a lone surrogate in {in_short(value)}. Correct the escape."
-
-
-def is_encodable(text: str) -> bool:
-    """Tells whether a string can be written as UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def in_short(value: object) -> str:
-    """Gives a value as it is written in Python, or how that begins."""
-    written = repr(value)
-    return written if len(written) <= 80 else f"{written[:80]}..."

@@ -23,3 +23,30 @@ def check_text(text: object) -> None:
             f"expected valid Unicode, got a lone surrogate at position {error.start} of "
             f"{text!r:.60}. Read the text again with encoding='utf-8', errors='replace'."
         ) from error
+
+
+def text_problem(value: object) -> str:
+    """Says why a value is no text; "" if it is one."""
+    if not isinstance(value, str):
+        return (
+            f"expected a text, got {in_short(value)}. Write it as a string, remove the row, or "
+            "name another column (--text-column)."
+        )
+    if value.isascii() or is_encodable(value):
+        return ""
+    return f"expected valid Unicode, got a lone surrogate in {in_short(value)}. Correct the escape."
+
+
+def is_encodable(text: str) -> bool:
+    """Tells whether a string can be written as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def in_short(value: object) -> str:
+    """Gives a value as it is written in Python, or how that begins."""
+    written = repr(value)
+    return written if len(written) <= 80 else f"{written[:80]}..."

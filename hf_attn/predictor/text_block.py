@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import chain
 from typing import Any, NamedTuple
 
-from ..rows import text_problem
+from ..texts import text_problem
 
 _MOST_ROWS = 1024
 _MOST_CHARACTERS = 1 << 18

@@ -15,11 +15,11 @@ from ..rows import (
     broken_json,
     check_header,
     file_format,
-    in_short,
     json_rows,
     separator_of,
     table_rows,
 )
+from ..texts import in_short
 from .text_block import TextBlock, in_blocks
 from .text_files import lines_of
 
