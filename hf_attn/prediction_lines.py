@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .predictor.arrow_arrays import floats, integers, strings
+from .predictor.arrow_arrays import from_numpy, strings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -112,8 +112,8 @@ def _json_scores(predictions: Predictions) -> Iterator[str]:
         part = predictions.probabilities[start : start + at_once]
         order, scores = _sorted_scores(part, len(names))
         numbers = _shortest(scores.ravel())
-        members = pc.binary_join_element_wise(keys.take(integers(order.ravel())), numbers, "")
-        starts = integers(np.arange(0, order.size + 1, len(names)))
+        members = pc.binary_join_element_wise(keys.take(from_numpy(order.ravel())), numbers, "")
+        starts = from_numpy(np.arange(0, order.size + 1, len(names)))
         objects = pc.binary_join(pa.LargeListArray.from_arrays(starts, members), ", ").to_pylist()
         best = numbers.take(starts[:-1]).to_pylist()
         for label, score, rest in zip(order[:, 0].tolist(), best, objects, strict=True):
@@ -122,7 +122,7 @@ def _json_scores(predictions: Predictions) -> Iterator[str]:
 
 def _shortest(numbers: NDArray[np.floating[Any]]) -> pa.StringArray:
     """Writes the shortest numbers that are read as the same float32s, faster than Python does."""
-    return pc.cast(floats(numbers), pa.string())
+    return pc.cast(from_numpy(numbers.astype(np.float32)), pa.string())
 
 
 def _sorted_scores(

@@ -30,16 +30,10 @@ def strings(texts: Sequence[str]) -> pa.StringArray:
     return pa.StringArray.from_buffers(len(sizes), pa.py_buffer(offsets), pa.py_buffer(data))
 
 
-def numbers(values: NDArray[Any]) -> pa.Array:
+def from_numpy(values: NDArray[Any]) -> pa.Array:
     """Gives numbers (N,) as an array of their own type."""
     buffer = pa.py_buffer(np.ascontiguousarray(values))
     return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, buffer])
-
-
-def floats(numbers: NDArray[np.floating[Any]]) -> pa.FloatArray:
-    """Gives numbers (N,) as an array of float32."""
-    buffer = pa.py_buffer(np.ascontiguousarray(numbers, np.float32))
-    return pa.FloatArray.from_buffers(pa.float32(), len(numbers), [None, buffer])
 
 
 def int32_values(array: pa.Int32Array, missing: int = 0) -> NDArray[np.int32]:

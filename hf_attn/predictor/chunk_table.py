@@ -12,8 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from .arrow_arrays import int32_values, strings
-from .arrow_arrays import numbers as numbers_array
+from .arrow_arrays import from_numpy, int32_values, strings
 from .chunk_encoder import ChunkEncoder, TokenSpans
 from .chunks import ranges
 
@@ -62,7 +61,7 @@ class ChunkTable:
         numbers: Numbers = hot_numbers[int32_values(found, missing=-1)]
         cold = np.flatnonzero(numbers < 0)
         if len(cold):
-            numbers[cold] = self._numbers_of_cold(chunks.take(numbers_array(cold)))
+            numbers[cold] = self._numbers_of_cold(chunks.take(from_numpy(cold)))
         return numbers
 
     def _numbers_of_cold(self, chunks: pa.StringArray) -> Numbers:
@@ -72,7 +71,7 @@ class ChunkTable:
         numbers = self._numbers_of_unique(unique.to_pylist())
         if len(self._hot[0]) < _MOST_HOT:
             again = np.flatnonzero((np.bincount(places) > 1) | (numbers < first_new))
-            self._warm(unique.take(numbers_array(again)), numbers[again])
+            self._warm(unique.take(from_numpy(again)), numbers[again])
         of_all: Numbers = numbers[places]
         return of_all
 
