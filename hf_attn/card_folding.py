@@ -34,8 +34,11 @@ def folding_of(
     tables, known = model.tables.state_dict().values(), (record or {}).get("folding") or {}
     source = (known.get("from") or _SOME_MODEL).rpartition("/")[2]
     loss = known.get("loss") or {}
+    window = _other_window(model, record)
     return {
         "table_dtype": model.config.table_dtype,
+        "window": window,
+        "keeps_logits": model.config.table_dtype == "float32" and window is None,
         "num_rows": model.config.vocab_size,
         "num_buckets": model.config.ngram_buckets,
         "num_values": sum(values.numel() for values in tables),
@@ -44,7 +47,7 @@ def folding_of(
         "source": source,
         "loss": loss,
         "metrics": _metrics_table(loss.get("metrics")),
-        "fold": _fold_command(source, name.rpartition("/")[2], model.config.table_dtype),
+        "fold": _fold_command(source, name.rpartition("/")[2], model.config.table_dtype, window),
         "predict": _predict_command(name, bool(record and record["data"]["pairs"])),
     }
 
@@ -53,9 +56,18 @@ def _size(num_bytes: int) -> str:
     return f"{num_bytes:,} bytes" if num_bytes < _SMALL else f"{num_bytes / 1e6:,.1f} MB"
 
 
-def _fold_command(source: str, target: str, table_dtype: str) -> Markup:
+def _other_window(model: HfAttnClassifier, record: Mapping[str, Any] | None) -> int | None:
+    """Gives how far a token sees where it is not as far as in training; else None."""
+    window: int = model.config.attention_window
+    trained = window if record is None else record["settings"]["model"].get("attention_window", 0)
+    return None if window == trained else window
+
+
+def _fold_command(source: str, target: str, table_dtype: str, window: int | None) -> Markup:
     target = f"{target}-folded" if target == source else target
-    return Markup(shlex.join(["hf-attn", "fold", source, target, "--table-dtype", table_dtype]))
+    options = [] if window is None else ["--attention-window", str(window)]
+    words = ["hf-attn", "fold", source, target, "--table-dtype", table_dtype, *options]
+    return Markup(shlex.join(words))
 
 
 def _predict_command(name: str, reads_pairs: bool) -> Markup:

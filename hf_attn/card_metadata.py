@@ -71,7 +71,7 @@ def _of_record(
         fields["base_model"] = settings["model"]["model"]
     if folding is not None and _HUB_ID.fullmatch(folding["from"] or ""):
         fields |= {"base_model": folding["from"], "base_model_relation": "quantized"}
-    if folding is None or folding["table_dtype"] == "float32":
+    if folding is None or folding["keeps_logits"]:
         results = _results(record)
     else:  # its logits are not those that the record has scores of
         results = _results_of_folding(record, folding["loss"])

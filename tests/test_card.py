@@ -516,6 +516,16 @@ def test_scores_of_smaller_tables_are_those_that_folding_measured(folded_folder)
     assert "at most 1.0e-02, and 1 text gets another label." in scored
 
 
+@pytest.mark.parametrize("window", [None, 2])
+def test_scores_of_another_window_are_not_those_of_training(trained_folder, tmp_path, window):
+    fold_folder(str(trained_folder), tmp_path / "folded", attention_window=window)
+    card = render_card(tmp_path / "folded")
+    said = "A token sees 2 others to either side, as it did not in training"
+    assert (said in card) == (window is not None)
+    assert ("model-index" in front_matter(card)) == (window is None)
+    assert ("--table-dtype float32 --attention-window 2\n" in card) == (window is not None)
+
+
 def test_model_that_was_folded_is_the_base_if_it_is_on_the_hub(folded_folder):
     data = ModelCard(int8_card(folded_folder, **{"from": "user/base"})).data
     assert (data.base_model, data["base_model_relation"]) == ("user/base", "quantized")
