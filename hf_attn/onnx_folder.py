@@ -18,15 +18,17 @@ from .batching import TokenizedTexts
 from .configuration_hf_attn import HfAttnConfig, HfAttnFoldedConfig
 from .errors import InputError
 from .explainability import check_explainable, check_finite
+from .file_names import ADAPTER_FILE, CONFIG_FILE, TOKENIZER_FILE
 from .modeling_hf_attn import HfAttnClassifier
 from .onnx_export import INPUTS, check_onnx, export_onnx, portable_copy
 from .saving import model_type_in, staged
 
-GRAPH, CONFIG, TOKENIZER = FILES = ("model.onnx", "config.json", "tokenizer.json")
+GRAPH_FILE = "model.onnx"
+FILES = (GRAPH_FILE, CONFIG_FILE, TOKENIZER_FILE)
 # How far logits may differ, for each unit of the largest one: sums in float32 in another order.
 MOST_DIFFERENCE = 1e-5
 _OUR_TYPES = {HfAttnConfig.model_type, HfAttnFoldedConfig.model_type}
-_WEIGHTS = ("*.safetensors", "*.bin", "adapter_config.json", "checkpoint-*")
+_WEIGHTS = ("*.safetensors", "*.bin", ADAPTER_FILE, "checkpoint-*")
 _NUM_TEXTS, _USUAL_LENGTH, _LONG = 1000, 60, 2000
 _TEXTS_AT_ONCE = 64
 # What a batch may hold of the scores between tokens, of which several copies are in memory.
@@ -102,9 +104,9 @@ def export_folder(
         )
     texts = random_texts(tokenizer) if texts is None else list(texts)
     with staged(folder) as staging:
-        export_onnx(model, staging / GRAPH)
-        _write_config(model.config, staging / CONFIG)
-        _write_tokenizer(tokenizer, staging / TOKENIZER)
+        export_onnx(model, staging / GRAPH_FILE)
+        _write_config(model.config, staging / CONFIG_FILE)
+        _write_tokenizer(tokenizer, staging / TOKENIZER_FILE)
         differences = compare(staging, model, tokenizer, texts)
         sizes = {name: (staging / name).stat().st_size for name in FILES}
     return OnnxExport(folder, sizes, len(texts), *differences)
@@ -118,7 +120,7 @@ def check_place(folder: Path, *, overwrite: bool) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: expected a folder to export to, got a file.")
-    model_type, graph = model_type_in(folder), folder / GRAPH
+    model_type, graph = model_type_in(folder), folder / GRAPH_FILE
     has_weights = any(any(folder.glob(pattern)) for pattern in _WEIGHTS)
     if has_weights or (model_type is not None and not graph.is_file()):
         raise InputError(
@@ -127,8 +129,8 @@ def check_place(folder: Path, *, overwrite: bool) -> None:
         )
     if graph.exists() and model_type not in _OUR_TYPES:
         raise InputError(
-            f"{folder}: expected a new folder, got one with a {GRAPH} of another model, which would"
-            " be lost. Choose another folder."
+            f"{folder}: expected a new folder, got one with a {GRAPH_FILE} of another model, which "
+            "would be lost. Choose another folder."
         )
     if graph.exists() and not overwrite:
         raise InputError(
@@ -181,8 +183,8 @@ def compare(
     """
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(folder / GRAPH)
-    backend = Tokenizer.from_file(str(folder / TOKENIZER))
+    session = onnxruntime.InferenceSession(folder / GRAPH_FILE)
+    backend = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
     tokenized = TokenizedTexts.from_texts(texts, tokenizer)
     model = portable_copy(model)
     same_labels, differences, largest = 0, [0.0, 0.0], 1.0

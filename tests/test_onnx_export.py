@@ -26,6 +26,7 @@ from hf_attn import (
     onnx_folder,
 )
 from hf_attn.errors import InputError
+from hf_attn.fold_folder import fold_folder
 from hf_attn.loading import load_classifier
 from hf_attn.onnx_folder import compare, export_folder, random_texts
 
@@ -324,6 +325,18 @@ def test_adapter_is_exported_merged(run, trained_folder, tmp_path):
     logits = run_onnx(tmp_path / "out" / "model.onnx", batch)["logits"]
     torch.testing.assert_close(logits, adapted(**batch).logits, rtol=0, atol=1e-5)
     assert (logits - before).abs().max() > 1e-2
+
+
+def test_folded_folder_is_exported_as_it_is(run, trained_folder, tmp_path):
+    fold_folder(str(trained_folder), tmp_path / "folded", table_dtype="int8")
+    code, printed, _ = run("export", tmp_path / "folded", tmp_path / "out")
+    assert code == 0
+    assert "for 1,000 of 1,000 texts" in printed
+    tables = onnx.load(tmp_path / "out" / "model.onnx").graph.initializer
+    assert {table.data_type for table in tables} >= {onnx.TensorProto.INT8}
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["model_type"] == (
+        "hf_attn_folded"
+    )
 
 
 def test_random_texts_are_of_every_length_and_the_same_each_time(oil_and_farm):
