@@ -15,10 +15,11 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from .batching import TokenizedTexts
-from .configuration_hf_attn import HfAttnConfig, HfAttnFoldedConfig
+from .configuration_hf_attn import HfAttnConfig
 from .errors import InputError
 from .explainability import check_explainable, check_finite
 from .file_names import ADAPTER_FILE, CONFIG_FILE, TOKENIZER_FILE
+from .hub_files import MODEL_TYPES
 from .modeling_hf_attn import HfAttnClassifier
 from .onnx_export import INPUTS, check_onnx, export_onnx, portable_copy
 from .saving import model_type_in, staged
@@ -27,7 +28,6 @@ GRAPH_FILE = "model.onnx"
 FILES = (GRAPH_FILE, CONFIG_FILE, TOKENIZER_FILE)
 # How far logits may differ, for each unit of the largest one: sums in float32 in another order.
 MOST_DIFFERENCE = 1e-5
-_OUR_TYPES = {HfAttnConfig.model_type, HfAttnFoldedConfig.model_type}
 _WEIGHTS = ("*.safetensors", "*.bin", ADAPTER_FILE, "checkpoint-*")
 _NUM_TEXTS, _USUAL_LENGTH, _LONG = 1000, 60, 2000
 _TEXTS_AT_ONCE = 64
@@ -127,7 +127,7 @@ def check_place(folder: Path, *, overwrite: bool) -> None:
             f"{folder}: expected a new folder, got one with a model, whose files would be mixed up "
             "with those of the export. Choose another folder."
         )
-    if graph.exists() and model_type not in _OUR_TYPES:
+    if graph.exists() and model_type not in MODEL_TYPES:
         raise InputError(
             f"{folder}: expected a new folder, got one with a {GRAPH_FILE} of another model, which "
             "would be lost. Choose another folder."
