@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from .errors import InputError
+
+# Somewhat more, and the tokenizer's regular expression gives up, and the process with it.
+LONGEST_CHUNK = 1 << 21
+_CHUNK = re.compile(r"[^\0- ]+")
 
 
 def check_text(text: object) -> None:
@@ -32,9 +38,17 @@ def text_problem(value: object) -> str:
             f"expected a text, got {in_short(value)}. Write it as a string, remove the row, or "
             "name another column (--text-column)."
         )
-    if value.isascii() or is_encodable(value):
+    if not value.isascii() and not is_encodable(value):
+        return (
+            f"expected valid Unicode, got a lone surrogate in {in_short(value)}. Correct the "
+            "escape."
+        )
+    if len(value) < LONGEST_CHUNK or max(map(len, _CHUNK.findall(value))) < LONGEST_CHUNK:
         return ""
-    return f"expected valid Unicode, got a lone surrogate in {in_short(value)}. Correct the escape."
+    return (
+        f"expected white space after at most {LONGEST_CHUNK:,} characters, got none in "
+        f"{in_short(value)}, which the tokenizer cannot take. Break it into lines."
+    )
 
 
 def is_encodable(text: str) -> bool:

@@ -159,6 +159,17 @@ BROKEN_ROWS = {
 }
 
 
+@pytest.mark.parametrize("name", ["t.txt", "t.csv"])
+def test_text_that_no_white_space_divides_is_named(tmp_path, name):
+    header = "text\n" if name == "t.csv" else ""
+    long = ["é" * (1 << 21), "e " * (1 << 21), "e" * ((1 << 21) - 1)]
+    (tmp_path / name).write_text(header + "\n".join(["wheat", *long, "oil"]))
+    wheat, broken, *others, oil = rows_of(tmp_path / name)
+    assert (wheat, others, oil) == ("wheat", long[1:], "oil")
+    line = 3 if header else 2
+    assert broken.startswith(f"line {line}: expected white space after at most 2,097,152 charact")
+
+
 @pytest.mark.parametrize("name", BROKEN_ROWS)
 def test_broken_row_is_named_and_the_others_are_read(tmp_path, name):
     content, problem = BROKEN_ROWS[name]
@@ -311,7 +322,7 @@ def test_reader_gives_what_was_read_before_an_error(tmp_path):
 
 
 def test_json_lines_of_any_length_are_kept(tmp_path):
-    texts = ["a" * 3_000_000, "", "ends"]
+    texts = ["a " * 1_500_000, "", "ends"]
     lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
     (tmp_path / "t.jsonl").write_text(lines)
     assert rows_of(tmp_path / "t.jsonl") == texts

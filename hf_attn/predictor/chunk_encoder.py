@@ -13,13 +13,12 @@ from tokenizers import Encoding, Tokenizer
 from tokenizers.models import WordLevel
 
 from ..errors import InputError
+from ..texts import LONGEST_CHUNK
 from ..words import find_words
 from .chunks import Index, ranges
 from .pipelines import lowercases
 
 _CHUNKS_AT_ONCE = 256
-# Somewhat longer, and the tokenizer's regular expression gives up, and the process with it.
-_LONGEST = 1 << 21
 _BETWEEN, _NO_ID = "\u00a0", -1  # no ASCII, and no token
 # What `tokenization_hf_attn` takes for a token, as far as it concerns ASCII.
 _ASCII_TOKEN = re.compile(
@@ -128,12 +127,12 @@ class ChunkEncoder:
         """
         chunks = [chunk.rstrip() for chunk in chunks]
         sizes = np.fromiter(map(len, chunks), np.int64, len(chunks)) + 1
-        if sizes.max() > _LONGEST:
+        if sizes.max() > LONGEST_CHUNK:
             chunk = chunks[int(sizes.argmax())]
             raise InputError(
-                f"expected at most {_LONGEST} characters without white space between them, got "
-                f"{len(chunk)}, which the tokenizer cannot take: {chunk!r:.60}. Leave the text out "
-                "or break it into lines."
+                f"expected at most {LONGEST_CHUNK} characters without white space between them, "
+                f"got {len(chunk)}, which the tokenizer cannot take: {chunk!r:.60}. Leave the text "
+                "out or break it into lines."
             )
         joined = " ".join(chunks)
         return self._tokenizer.encode(joined), joined, np.cumsum(sizes) - sizes

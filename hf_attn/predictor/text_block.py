@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import chain
 from typing import Any, NamedTuple
 
-from ..texts import text_problem
+from ..texts import LONGEST_CHUNK, text_problem
 
 _MOST_ROWS = 1024
 _MOST_CHARACTERS = 1 << 18
@@ -89,7 +89,7 @@ def in_blocks(
     for number, values, found in rows:
         problem = found
         for value in values:
-            if not isinstance(value, str) or not value.isascii():
+            if not isinstance(value, str) or not value.isascii() or len(value) >= LONGEST_CHUNK:
                 problem = problem or _problem_of(value)
         if problem:
             block.broken.append(BrokenRow(place, unit, number, problem))

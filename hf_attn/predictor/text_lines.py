@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Callable, Iterator
 
+from ..texts import LONGEST_CHUNK, text_problem
 from .text_block import BrokenRow, TextBlock, not_utf_8
 
 _BYTES_AT_ONCE = 1 << 16
@@ -41,6 +42,8 @@ def _whole_lines(read: Callable[[int], bytes | None]) -> Iterator[bytes]:
 def _decode(lines: bytes, first: int) -> TextBlock:
     """Gives the texts of lines, of which the first one has this number."""
     lines = lines.removesuffix(b"\n")
+    if len(lines) >= LONGEST_CHUNK:
+        return _decode_each(lines.split(b"\n"), first)
     try:
         texts = lines.decode().split("\n")
     except UnicodeDecodeError:
@@ -54,7 +57,12 @@ def _decode_each(lines: list[bytes], first: int) -> TextBlock:
     block = TextBlock()
     for place, line in enumerate(lines):
         try:
-            block.texts.append(line.decode().rstrip("\r"))
+            text = line.decode().rstrip("\r")
+            problem = text_problem(text)
         except UnicodeDecodeError as error:
-            block.broken.append(BrokenRow(place, "line", first + place, not_utf_8(error)))
+            problem = not_utf_8(error)
+        if problem:
+            block.broken.append(BrokenRow(place, "line", first + place, problem))
+        else:
+            block.texts.append(text)
     return block
