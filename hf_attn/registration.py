@@ -40,11 +40,13 @@ _PARTS = {
     ],
 }
 _PLACES = sorted({place for parts in _PARTS.values() for *_, place in parts})
+# A module that makes Auto modules load in the middle of it, and what ours need of it.
+_NEEDED, _NEEDED_NAME = "transformers.modeling_layers", "GradientCheckpointingLayer"
 
 
 def register() -> None:
     """Registers configuration, models, tokenizer and pipeline, now or when what loads them is."""
-    for name in (*_PLACES, *map(_full_name, _PARTS)):
+    for name in (*_PLACES, _NEEDED, *map(_full_name, _PARTS)):
         wrapt.register_post_import_hook(_register_what_is_loaded, name)
 
 
@@ -58,7 +60,9 @@ def _register_what_is_loaded(_loaded: ModuleType) -> None:
     Importing one of our modules first makes transformers load Auto modules in the middle of it.
     What is half imported is left alone: this runs again when it is complete.
     """
-    if any(_is_half_imported(module) for module in _PARTS):
+    # Each module of ours ends with `__all__`.
+    needed = [(_NEEDED, _NEEDED_NAME), *((_full_name(module), "__all__") for module in _PARTS)]
+    if any(name in sys.modules and not hasattr(sys.modules[name], last) for name, last in needed):
         return
     for module, parts in _PARTS.items():
         for own_class, place_name, place_module in parts:
@@ -111,8 +115,3 @@ def _register_pipeline(registry: Any, pipeline_class: Any) -> None:
 
 def _own_class(module: str, name: str) -> Any:
     return getattr(importlib.import_module(_full_name(module)), name)
-
-
-def _is_half_imported(module: str) -> bool:
-    loaded = sys.modules.get(_full_name(module))
-    return loaded is not None and not hasattr(loaded, "__all__")  # which each of them ends with

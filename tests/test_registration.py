@@ -132,6 +132,23 @@ def test_copied_code_saves_folded_models_again(folded_folder, tmp_path):
         assert saved == (folded_folder / "int8" / name).read_bytes(), name
 
 
+@pytest.mark.parametrize(
+    "first",
+    [
+        "from transformers import BertModel",
+        "import transformers.modeling_layers",
+        "from transformers.models.t5 import modeling_t5",
+        "import hf_attn.predictor.predictor; from transformers import Trainer",
+    ],
+)
+def test_other_models_load_after_the_package_and_ours_beside_them(first, folder):
+    code = LOAD_AND_COMPARE.replace("{trust}", "{}")
+    printed = run_python(
+        code.replace("{imports}", f"import hf_attn\n    {first}\n    import transformers"), folder
+    )
+    assert printed == "hf_attn.modeling_hf_attn\n"
+
+
 def test_importing_the_package_imports_neither_transformers_nor_torch():
     printed = run_python("""
         import sys
