@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .predictor.arrow_arrays import from_numpy, strings
+from .predictor.arrow import encode_texts, from_numpy, strings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,16 +106,17 @@ def _score_columns(predictions: Predictions, top_k: int) -> list[str]:
 def _json_scores(predictions: Predictions) -> Iterator[str]:
     """Yields the members "label", "score" and "scores" of each text's object."""
     names = [quoted(name) for name in predictions.class_names]
-    keys = strings([f"{name}: " for name in names])
+    starts, data = encode_texts([f"{name}: " for name in names])
+    keys = strings(starts, pa.py_buffer(data))
     at_once = max(1, _SCORES_AT_ONCE // len(names))
     for start in range(0, len(predictions), at_once):
         part = predictions.probabilities[start : start + at_once]
         order, scores = _sorted_scores(part, len(names))
         numbers = _shortest(scores.ravel())
         members = pc.binary_join_element_wise(keys.take(from_numpy(order.ravel())), numbers, "")
-        starts = from_numpy(np.arange(0, order.size + 1, len(names)))
-        objects = pc.binary_join(pa.LargeListArray.from_arrays(starts, members), ", ").to_pylist()
-        best = numbers.take(starts[:-1]).to_pylist()
+        first = from_numpy(np.arange(0, order.size + 1, len(names)))
+        objects = pc.binary_join(pa.LargeListArray.from_arrays(first, members), ", ").to_pylist()
+        best = numbers.take(first[:-1]).to_pylist()
         for label, score, rest in zip(order[:, 0].tolist(), best, objects, strict=True):
             yield f'"label": {names[label]}, "score": {score}, "scores": {{{rest}}}'
 

@@ -84,7 +84,7 @@ much_random_text = settings(some_random_text, max_examples=2000)
 def way(request, monkeypatch):
     """Texts are split by Python where there are few characters, or all by Arrow."""
     if request.param == "many":
-        monkeypatch.setattr(by_chunks, "_FEW_CHARACTERS", -1)
+        monkeypatch.setattr(by_chunks, "_FEW_CHARACTERS", -(10**9))
 
 
 @functools.cache
@@ -202,7 +202,7 @@ def check_random_texts(algorithm, texts):
     tokenizer = trained(algorithm)
     assert_encodes_alike(encoder_of(tokenizer), tokenizer, texts)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(by_chunks, "_FEW_CHARACTERS", -1)
+        patch.setattr(by_chunks, "_FEW_CHARACTERS", -(10**9))
         assert_encodes_alike(encoder_of(tokenizer), tokenizer, texts)
         assert_encodes_alike(TextEncoder.from_tokenizer(tokenizer), tokenizer, texts)
 
@@ -263,6 +263,18 @@ def test_many_texts_and_pairs_are_cut_as_the_tokenizer_does(algorithm, side, max
 def test_nothing_in_a_text_reaches_across_what_separates(algorithm, text, separator, other):
     ids = [trained(algorithm)(one)["input_ids"] for one in (text, other, text + separator + other)]
     assert ids[2] == ids[0] + ids[1]
+
+
+def test_every_short_ascii_chunk_has_the_tokenizers_words():
+    """The dictionary of words, which has a regular expression of its own."""
+    chunks = [
+        "".join(one) for size in range(1, 7) for one in itertools.product("a1.'_-", repeat=size)
+    ]
+    tokenizer = HfAttnTokenizer.train_from_iterator(chunks)
+    encoded = TextEncoder.from_tokenizer(tokenizer).encode(chunks)
+    expected = [one.ids for one in tokenizer.backend_tokenizer.encode_batch_fast(chunks)]
+    assert encoded.token_ids.tolist() == [*itertools.chain(*expected)]
+    assert encoded.lengths.tolist() == list(map(len, expected))
 
 
 def test_words_of_some_texts_are_those_of_these_texts_alone():
@@ -391,11 +403,11 @@ def test_of_a_text_of_ten_megabytes_no_more_is_read_than_is_kept(algorithm, side
     ids = tokenizer([long[:200_000], long[-200_000:]], truncation=True)["input_ids"]
     encoder = TextEncoder.from_tokenizer(tokenizer)
     read = []
-    look_up = by_chunks._look_up
+    split = by_chunks._split
     monkeypatch.setattr(
         by_chunks,
-        "_look_up",
-        lambda texts, table: read.extend(map(len, texts)) or look_up(texts, table),
+        "_split",
+        lambda texts, table: read.extend(map(len, texts)) or split(texts, table),
     )
     encoded = encoder.encode([long])
     assert encoded.token_ids.tolist() == ids[side == "left"]
@@ -409,6 +421,20 @@ def test_of_a_long_text_without_words_no_more_is_read_than_is_kept(text):
     expected = tokenizer([text[:20_000]], truncation=True)["input_ids"]
     encoded = encoder_of(tokenizer).encode([text])
     assert [encoded.token_ids.tolist()] == expected
+
+
+def test_left_part_of_a_long_text_begins_as_the_whole_text_does_there(monkeypatch):
+    """Where a piece that marks a beginning would split what follows it differently."""
+    monkeypatch.setattr(by_chunks, "_MANY_CHARACTERS", 10)
+    monkeypatch.setattr(by_chunks, "_CHARACTERS_PER_TOKEN", 1)
+    tokenizer = HfAttnTokenizer.train_from_iterator(TEXTS, algorithm="unigram")
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    pieces = {"▁漢": -1.0, "\u0301": -1.0, "漢\u0301": -1.5, "▁": -9.0, "漢": -9.0}
+    state["model"]["vocab"] = [*state["model"]["vocab"][:3], *pieces.items()]
+    backend = Tokenizer.from_str(json.dumps(state))
+    encoder = TextEncoder(backend, max_length=5, truncation_side="left")
+    encoded = encoder.encode(["漢" * 50 + "漢\u0301" * 5])
+    assert encoded.token_ids.tolist() == [backend.token_to_id("漢\u0301")] * 5
 
 
 def test_a_chunk_that_the_tokenizer_cannot_take_is_refused():

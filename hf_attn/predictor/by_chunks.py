@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +12,18 @@ from tokenizers.models import Unigram
 from ..words import Words, group_tokens
 from .chunk_encoder import ChunkEncoder, TokenSpans
 from .chunk_table import ChunkTable, Numbers
-from .chunks import Index, characters_before, split
+from .chunks import FewChunks, Index, ManyChunks, split_few, split_many
+from .memory import keep_freed_memory
 from .pipelines import SEP_ID
 from .truncation import keep_pairs, keep_single
 
-# Up to so many characters Python's own dictionary is faster than setting up Arrow.
-_FEW_CHARACTERS = 4000
+# For so few characters Python's own dictionary is faster than setting up Arrow, which takes for a
+# hot chunk as long as the dictionary for one and a half characters.
+_FEW_CHARACTERS = 2000
+_CHARACTERS_PER_HOT_CHUNK = 1.5
 # Of longer texts no more is read than is kept.
 _MANY_CHARACTERS = 1 << 16
 _CHARACTERS_PER_TOKEN = 8
-_CHUNK = re.compile(r"\S+")  # what `str.split` gives
 _WHITE_SPACE = re.compile(r"[ \t-\r]")
 # Between two of these nothing is shared either, though `unigram` marks where a chunk begins.
 _LONE, _HAN = r"[!-/:-@\[-^`{-~]", "[\u4e00-\u9fff]"
@@ -41,6 +42,7 @@ class ChunkwiseEncoder:
     """
 
     def __init__(self, tokenizer: Tokenizer, max_length: int | None, truncation_side: str) -> None:
+        keep_freed_memory()
         tokenizer.no_padding()
         tokenizer.no_truncation()
         self._chunk_encoder = ChunkEncoder(tokenizer)
@@ -89,23 +91,24 @@ class ChunkwiseEncoder:
     def _encode_all(self, texts: list[str]) -> tuple[Numbers, Index]:
         """Gives the ids of all tokens of the texts, and (N,) how many each has."""
         table = self._table
-        numbers, of_text = _look_up(texts, table)
-        positions, counts = table.positions(numbers)
+        chunks = _split(texts, table)
+        positions, counts = table.positions(table.numbers(chunks.values))
         if table.is_full:
             self._table = ChunkTable(self._chunk_encoder)
-        return table.token_ids(positions), _sums(counts, of_text)
+        return table.token_ids(positions), _sums(counts, chunks.of_text)
 
     def _find_tokens(self, texts: list[str], shortened: list[str]) -> tuple[TokenSpans, Index]:
         """Gives where all tokens of the texts stand, and (N,) how many each text has."""
         table = self._table
-        numbers, of_text = _look_up(shortened, table)
+        chunks = _split(shortened, table)
+        numbers = table.numbers(chunks.values)
         positions, counts = table.positions(numbers)
-        before = _characters_before(shortened)
+        before = chunks.characters_before()
         if self._side == "left":
             lost = [len(text) - len(short) for text, short in zip(texts, shortened, strict=True)]
-            before += np.repeat(lost, np.diff(of_text))
+            before += np.repeat(lost, np.diff(chunks.of_text))
         spans = table.spans(numbers, positions).moved(np.repeat(before, counts))
-        return spans, _sums(counts, of_text)
+        return spans, _sums(counts, chunks.of_text)
 
     def _shortened(self, texts: list[str]) -> list[str]:
         """Leaves out of very long texts what would be cut anyway.
@@ -134,26 +137,9 @@ class ChunkwiseEncoder:
         return text
 
 
-def _are_few(texts: list[str]) -> bool:
-    return sum(map(len, texts)) <= _FEW_CHARACTERS
-
-
-def _look_up(texts: list[str], table: ChunkTable) -> tuple[Numbers, Index]:
-    """Gives (M,) the numbers of the texts' chunks, and (N + 1,) where each text begins."""
-    if not _are_few(texts):
-        values, of_text = split(texts)
-        return table.numbers(values), of_text
-    chunks = [text.split() for text in texts]
-    numbers = table.numbers_of_few(list(chain.from_iterable(chunks)))
-    return np.array(numbers, np.int32), np.cumsum([0, *map(len, chunks)])
-
-
-def _characters_before(texts: list[str]) -> Index:
-    """Gives (M,): how many characters of its text stand before each chunk."""
-    if not _are_few(texts):
-        return characters_before(split(texts))
-    starts = [found.start() for text in texts for found in _CHUNK.finditer(text)]
-    return np.array(starts, np.int64)
+def _split(texts: list[str], table: ChunkTable) -> FewChunks | ManyChunks:
+    few = _FEW_CHARACTERS + _CHARACTERS_PER_HOT_CHUNK * table.num_hot
+    return split_few(texts) if sum(map(len, texts)) <= few else split_many(texts)
 
 
 def _sums(counts: NDArray[np.int32], of_text: Index) -> Index:

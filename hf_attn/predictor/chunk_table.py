@@ -12,11 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from .arrow_arrays import from_numpy, int32_values, strings
+from .arrow import from_numpy, strings, to_numpy
 from .chunk_encoder import ChunkEncoder, TokenSpans
 from .chunks import ranges
 
 Numbers = NDArray[np.int32]
+
+_NOT_FOUND = from_numpy(np.array([-1], np.int32))[0]
 
 # Chunks that Arrow looks up; it builds its hash table anew for each batch.
 _MOST_HOT = 1 << 16
@@ -41,7 +43,7 @@ class ChunkTable:
         self._chunks: list[str] = []
         self._num_characters = 0
         # Their numbers end with the one for what is not hot.
-        self._hot = (strings([]), np.array([-1], np.int32))
+        self._hot = (strings(np.zeros(1, np.int32), pa.py_buffer(b"")), np.array([-1], np.int32))
         self._counts, self._starts = _Column(np.int32), _Column(np.int32)
         self._token_ids = _Column(np.int32)
         self._has_spans = _Column(np.bool_)
@@ -52,13 +54,20 @@ class ChunkTable:
         """Whether it is time to start with an empty table."""
         return len(self._chunks) > MOST_CHUNKS or self._num_characters > MOST_CHARACTERS
 
-    def numbers(self, chunks: pa.StringArray) -> Numbers:
-        """Gives (M,) the number of each chunk; for thousands of chunks at once."""
+    @property
+    def num_hot(self) -> int:
+        """How many chunks Arrow looks up."""
+        return len(self._hot[0])
+
+    def numbers(self, chunks: list[str] | pa.StringArray) -> Numbers:
+        """Gives (M,) the number of each chunk: of few in a list, of thousands in an array."""
+        if isinstance(chunks, list):
+            return np.array(self._numbers_of_few(chunks), np.int32)
         hot, hot_numbers = self._hot
         if not len(hot):
             return self._numbers_of_cold(chunks)
-        found = pc.index_in(chunks, value_set=hot)
-        numbers: Numbers = hot_numbers[int32_values(found, missing=-1)]
+        found = pc.coalesce(pc.index_in(chunks, value_set=hot), _NOT_FOUND)
+        numbers: Numbers = hot_numbers[to_numpy(found)]
         cold = np.flatnonzero(numbers < 0)
         if len(cold):
             numbers[cold] = self._numbers_of_cold(chunks.take(from_numpy(cold)))
@@ -66,17 +75,16 @@ class ChunkTable:
 
     def _numbers_of_cold(self, chunks: pa.StringArray) -> Numbers:
         coded = chunks.dictionary_encode()
-        unique, places = coded.dictionary, int32_values(coded.indices)
+        unique, places = coded.dictionary, to_numpy(coded.indices)
         first_new = len(self._chunks)
         numbers = self._numbers_of_unique(unique.to_pylist())
-        if len(self._hot[0]) < _MOST_HOT:
+        if self.num_hot < _MOST_HOT:
             again = np.flatnonzero((np.bincount(places) > 1) | (numbers < first_new))
             self._warm(unique.take(from_numpy(again)), numbers[again])
         of_all: Numbers = numbers[places]
         return of_all
 
-    def numbers_of_few(self, chunks: Sequence[str]) -> list[int]:
-        """Gives the number of each of a handful of chunks."""
+    def _numbers_of_few(self, chunks: Sequence[str]) -> list[int]:
         known = self._known
         try:
             return list(map(known.__getitem__, chunks))
