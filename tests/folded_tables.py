@@ -43,6 +43,8 @@ def tables_of(model):
         out_proj=None if narrow else head.out_proj.weight.numpy(),
         bias=head.bias.numpy(),
         pad_token_id=embeddings.pad_token_id,
+        class_names=tuple(model.config.class_names),
+        problem_type=model.config.problem_type,
     )
 
 
@@ -81,6 +83,8 @@ def random_tables(
         out_proj=numbers(num_labels, width) if width else None,
         bias=numbers(num_labels),
         pad_token_id=0,
+        class_names=tuple(map(str, range(num_labels))),
+        problem_type=None,
     )
 
 
