@@ -1,5 +1,7 @@
 """The predictor: the model's own answers and reasons, from tables, in the order of the texts."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -140,6 +142,24 @@ def test_stream_gives_the_batches_in_order(num_threads, tokenizer):
         parts.append(predictions.logits)
         assert len(taken) <= len(parts) + 1  # no more is read than the next batch
     np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_stream_gives_a_batch_before_the_next_one_is_there(num_threads, tokenizer):
+    predictor = Predictor.from_model(classifier(), tokenizer, num_threads=num_threads)
+    asked = threading.Event()
+
+    def batches():
+        for text in TEXTS:
+            yield [text]
+            assert asked.wait(30)
+            asked.clear()
+
+    stream = predictor.stream(batches())
+    for text in TEXTS:
+        assert next(stream).batch.texts == [text]
+        asked.set()
+    assert list(stream) == []
 
 
 def test_many_texts_with_threads_are_those_of_one_thread(tokenizer):
