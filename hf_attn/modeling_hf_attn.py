@@ -468,7 +468,9 @@ class HfAttnScoredAttention(GradientCheckpointingLayer):
         """Runs as many queries at once as memory makes good, and all in an export."""
         batch_size, length = pool_weights.shape
         rows = max(1, math.ceil(MAX_SCORES_PER_BLOCK / max(1, batch_size) / max(1, length)))
-        if rows >= length or torch.compiler.is_exporting():
+        if (
+            torch.compiler.is_exporting() or rows >= length
+        ):  # in this order: an export keeps no guard
             block: Block = attend(query, pool_weights, 0)
             return block
         blocks = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 from collections import deque
@@ -66,30 +67,36 @@ def table_rows(
         quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
         strict=True,
     )
-    limit = csv.field_size_limit(longest_field)
     line, width = 1, 0
-    try:
-        while True:
-            values, problem = [], ""
-            try:
+    while True:
+        values, problem = [], ""
+        try:
+            with _longest_field(longest_field):
                 values = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                problem = (
-                    f"{error}. Put quotation marks around the whole field and double those inside "
-                    "it."
-                )
-                given.take_back()
-            width = width or len(values)
-            if values and len(values) != width:
-                problem = (
-                    f"expected {width} fields as in the header, got {len(values)}. Quote fields "
-                    f"that hold {separator!r} or a line break."
-                )
-            if values or problem:
-                yield line, values, problem
-            line += given.end_row()
+        except StopIteration:
+            return
+        except csv.Error as error:
+            problem = (
+                f"{error}. Put quotation marks around the whole field and double those inside it."
+            )
+            given.take_back()
+        width = width or len(values)
+        if values and len(values) != width:
+            problem = (
+                f"expected {width} fields as in the header, got {len(values)}. Quote fields "
+                f"that hold {separator!r} or a line break."
+            )
+        if values or problem:
+            yield line, values, problem
+        line += given.end_row()
+
+
+@contextlib.contextmanager
+def _longest_field(characters: int) -> Iterator[None]:
+    """Sets the limit of `csv`, which is one for the process, while a row is read."""
+    limit = csv.field_size_limit(characters)
+    try:
+        yield
     finally:
         csv.field_size_limit(limit)
 

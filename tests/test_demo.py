@@ -393,7 +393,7 @@ def test_model_of_another_type_is_said(run, tmp_path, free_port):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
     code, errors = run(tmp_path, "--port", free_port)
     assert code == 2
-    assert "expected a model of type 'hf_attn', got 'bert'" in errors
+    assert "expected a model of type 'hf_attn' or 'hf_attn_folded', got 'bert'" in errors
 
 
 def test_busy_port_is_said_with_another_to_take(run, folders):

@@ -1,5 +1,6 @@
 """Texts read bit by bit: all of them in order, broken rows named, and no more held than needed."""
 
+import csv
 import gzip
 import json
 import os
@@ -18,6 +19,7 @@ from hf_attn.predictor.block_reader import BlockReader
 from hf_attn.predictor.text_block import TextBlock
 from hf_attn.predictor.text_lines import line_blocks
 from hf_attn.predictor.text_source import TextSource, open_source
+from hf_attn.rows import table_rows
 
 
 def rows_of(source, **options):
@@ -186,6 +188,18 @@ def test_rows_over_several_lines_are_numbered_by_the_first(tmp_path):
     two, broken, again = rows_of(tmp_path / "t.csv")
     assert (two, again) == ("two\nlines", "two\r\nlines")
     assert broken.startswith("line 4: expected 2 fields as in the header, got 1.")
+
+
+def test_rows_that_are_left_unread_leave_no_limit_to_other_readers():
+    limit = csv.field_size_limit()
+    rows = table_rows(["text\n", "wheat\n", "oil and corn\n"], ",", quoted=True, longest_field=5)
+    next(rows)
+    others = table_rows(["text\n", "wheat\n"], ",", quoted=True, longest_field=9)
+    next(others)
+    assert [values or problem[:5] for _, values, problem in rows] == [["wheat"], "field"]
+    assert csv.field_size_limit() == limit
+    next(others)
+    assert csv.field_size_limit() == limit
 
 
 BROKEN_STARTS = {

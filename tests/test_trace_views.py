@@ -298,7 +298,7 @@ def test_command_says_what_is_wrong(trained_folder, tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     for arguments, stdin, said in (
         ((tmp_path / "none",), "", "expected a folder with a model, found none"),
-        ((tmp_path,), "", "expected a model of type 'hf_attn', got 'bert'"),
+        ((tmp_path,), "", "expected a model of type 'hf_attn' or 'hf_attn_folded', got 'bert'"),
         ((trained_folder, "-"), "", "-: expected one text to trace, got 0"),
         ((trained_folder, "-"), "a\nb\n", "-: expected one text to trace, got 2"),
         ((trained_folder, "a", "--html", tmp_path / "no" / "a.html"), "", "there is no "),
