@@ -192,13 +192,12 @@ def test_rows_over_several_lines_are_numbered_by_the_first(tmp_path):
 
 def test_rows_that_are_left_unread_leave_no_limit_to_other_readers():
     limit = csv.field_size_limit()
-    rows = table_rows(["text\n", "wheat\n", "oil and corn\n"], ",", quoted=True, longest_field=5)
+    rows = table_rows(["text\n", "wheat\n", "copper\n"], ",", quoted=True, longest_field=5)
     next(rows)
     others = table_rows(["text\n", "wheat\n"], ",", quoted=True, longest_field=9)
     next(others)
     assert [values or problem[:5] for _, values, problem in rows] == [["wheat"], "field"]
-    assert csv.field_size_limit() == limit
-    next(others)
+    others.close()
     assert csv.field_size_limit() == limit
 
 
