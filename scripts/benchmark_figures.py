@@ -23,6 +23,7 @@ FORMATS = {
     "kB": "{:.1f} kB",
     "MB": "{:,.1f} MB",
     "share": "{:.2%}",
+    "points": "{:+.2%}",
     "error": "{:.1e}",
 }
 

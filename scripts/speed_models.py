@@ -130,7 +130,7 @@ def best_of(rows: Sequence[Row]) -> Row:
 
 def settings_of(row: Row) -> dict[str, Any]:
     """Gives the settings of a row without what came of them."""
-    measured = {"validation", "test", "seconds", "start"}
+    measured = {"validation", "test", "seconds", "start", "scores"}
     return {name: value for name, value in row.items() if name not in measured}
 
 

@@ -1,0 +1,184 @@
+"""The accuracy board: scores as others compute them, choices by validation, runs that go on."""
+
+import importlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import f1_score
+from trained import keyword_texts
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+pytest.importorskip("fasttext", reason="the extra `bench` is not installed")
+
+
+@pytest.fixture(scope="module")
+def script():
+    """Imports one of the scripts, which import each other by name and set the threads of torch."""
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(SCRIPTS)
+        yield importlib.import_module
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def sets(script):
+    return script("accuracy_sets")
+
+
+@pytest.fixture(scope="module")
+def methods(script):
+    return script("accuracy_methods")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A folder with a small set of each kind: one label, several, and values."""
+    folder = tmp_path_factory.mktemp("data")
+    for name in ("trec", "goemotions", "vader_tweets"):
+        (folder / name).mkdir()
+        for seed, (split, count) in enumerate({"train": 120, "validation": 30, "test": 40}.items()):
+            made = keyword_texts(count, seed)
+            rows = zip(made["text"], made["label"], strict=True)
+            lines = [
+                json.dumps({"text": text, **_labelled(name, text, label)}) for text, label in rows
+            ]
+            (folder / name / f"{split}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    return folder
+
+
+def _labelled(name, text, label):
+    if name == "goemotions":
+        return {"labels": [label, "long"] if len(text.split()) > 5 else [label]}
+    if name == "vader_tweets":
+        return {"label": len(text) / 10 + 0.5}
+    return {"label": label}
+
+
+def draw_scores(seed, shape):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def test_scores_of_several_labels_equal_those_of_scikit_learn(sets):
+    val, scores = draw_scores(0, (60, 5)), draw_scores(1, (80, 5))
+    val_labels, labels = (draw_scores(2, (60, 5)) + val > 1) * 1, (draw_scores(3, (80, 5)) > 1) * 1
+    threshold = sets.best_threshold(val, val_labels)
+    tried = [f1_score(val_labels, val > t, average="micro") for t in np.unique(val)]
+    found = f1_score(val_labels, val > threshold, average="micro")
+    assert found >= max(tried) - 0.01
+    numbers = sets.MICRO_F1.read(val, val_labels, scores, labels, "abcde")
+    expected = f1_score(labels, scores > threshold, average="micro")
+    assert sets.MICRO_F1(numbers) == pytest.approx(expected, abs=1e-12)
+    best = sets.PRECISION.read(val, val_labels, scores, labels, "abcde")
+    assert sets.PRECISION(best) == np.mean([labels[i, scores[i].argmax()] for i in range(80)])
+
+
+def test_correlation_equals_that_of_numpy(sets):
+    scores, labels = draw_scores(0, (50, 1)), draw_scores(1, 50)
+    numbers = sets.PEARSON.read(scores, labels, scores, labels, [])
+    expected = np.corrcoef(scores[:, 0], labels)[0, 1]
+    assert sets.PEARSON(numbers) == pytest.approx(expected, abs=1e-12)
+    assert sets.PEARSON(numbers * 0) == 0
+
+
+def test_recall_out_of_scope_counts_only_those_texts(sets):
+    names, labels = ["a", "b", "oos"], np.array([0, 1, 2, 2, 2, 1])
+    scores = np.eye(3)[[0, 0, 2, 2, 1, 1]]
+    inside, outside = sets.CORPORA["clinc150"].metrics
+    assert inside(inside.read(scores, labels, scores, labels, names)) == 2 / 3
+    assert outside(outside.read(scores, labels, scores, labels, names)) == 2 / 3
+    labels[2] = 0
+    assert inside(inside.read(scores, labels, scores, labels, names)) == 2 / 4
+    assert outside(outside.read(scores, labels, scores, labels, names)) == 1 / 2
+
+
+def test_interval_is_that_of_a_share(sets):
+    right = np.repeat([[1.0], [0.0]], [800, 200], axis=0)
+    mean, low, high = sets.ACCURACY.with_interval([right, right])
+    spread = 1.96 * np.sqrt(0.8 * 0.2 / 1000)
+    assert mean == 0.8
+    assert (low, high) == pytest.approx((0.8 - spread, 0.8 + spread), abs=3e-3)
+
+
+def test_fasttext_gives_probabilities_in_the_order_of_the_classes(sets, methods, data, tmp_path):
+    import fasttext
+
+    task = sets.load_task("trec", data)
+    methods.write_for_fasttext(task, tmp_path)
+    labels = [f"__label__{number}" for number in range(len(task.names))]
+    run = {"lr": 0.5, "epoch": 5, "thread": 1, "save": str(tmp_path / "model.bin")}
+    (row,) = methods.run_fasttext(tmp_path, [run], splits=["test"], labels=labels)
+    scores = np.array(row["scores"]["test"])
+    assert scores.sum(1) == pytest.approx(1, abs=1e-3)
+    accuracy = (scores.argmax(1) == task.labels("test")).mean()
+    model = fasttext.load_model(str(tmp_path / "model.bin"))
+    assert accuracy == row["test"] == model.test(str(tmp_path / "test.txt"))[1]
+
+
+def test_uniform_attention_stays_uniform(methods, data, tmp_path):
+    from hf_attn import train
+
+    run = train(
+        str(data / "trec"), tmp_path / "model", num_train_epochs=1, disable_tqdm=True,
+        callbacks=[methods.UniformAttention()],
+    )  # fmt: skip
+    ids = torch.arange(5, 12)[None]
+    (weights,) = run.model(ids, output_attentions=True).attentions
+    torch.testing.assert_close(weights, torch.full_like(weights, 1 / 7))
+
+
+def test_methods_learn_each_kind_of_task(script, sets, methods, data, tmp_path):
+    for name in ("trec", "goemotions", "vader_tweets"):
+        task, kept = sets.load_task(name, data), tmp_path / name
+        kept.mkdir()
+        fits = [methods.fit_svm, methods.fit_majority]
+        fits += [methods.fit_fasttext] if task.names else []
+        scored = {fit: fit(task, 0, kept).scores for fit in fits}
+        shape = (40, max(1, len(task.names)))
+        assert {scores["test"].shape for scores in scored.values()} == {shape}
+        svm = methods.validate(task, scored[methods.fit_svm]["validation"])
+        if task.names:
+            assert svm > methods.validate(task, scored[methods.fit_majority]["validation"])
+
+
+def test_choices_are_those_that_validate_best(sets, methods, data, tmp_path, monkeypatch):
+    task = sets.load_task("trec", data)
+    monkeypatch.setattr(methods, "validate", lambda task, scores: -abs(scores).max())
+    fitted = methods.fit_svm(task, 0, tmp_path)
+    assert fitted.settings == {"C": min(methods.SVM_COSTS)}
+    monkeypatch.undo()
+    again = methods.fit_svm(task, 0, tmp_path)  # what was chosen is kept for the next seed
+    assert again.settings == fitted.settings
+
+
+def test_board_goes_on_where_it_was_left(script, data, tmp_path, monkeypatch, capsys):
+    board = script("benchmark_accuracy")
+    given = ["--data", str(data), "--work", str(tmp_path), "--only", "trec", "--seeds", "2"]
+    board.main([*given, "--methods", board.SVM, board.MAJORITY])
+    first = capsys.readouterr()
+    assert first.err.count("trec,") == 4
+    assert "TREC-6" in first.out
+    made = {path: path.read_bytes() for path in tmp_path.rglob("*.npz")}
+    assert len(made) == 4
+    board.main([*given, "--output", str(tmp_path / "board.json"), "--methods", board.SVM])
+    assert capsys.readouterr().err == ""
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.npz")} == made
+    (table,) = json.loads((tmp_path / "board.json").read_text())["parts"]["accuracy"]["tables"]
+    kept = np.load(tmp_path / "trec" / "majority-0.npz")["accuracy"]
+    assert table["rows"]["majority, 2 seeds"][0][0] == kept.mean()
+
+
+def test_figures_compare_with_the_better_rival(script):
+    board = script("benchmark_accuracy")
+    means = {
+        "trec": {board.OURS: 0.90, board.FASTTEXT: 0.91, board.SVM: 0.88, board.UNIFORM: 0.89},
+        "r8": {board.OURS: 0.98, board.FASTTEXT: 0.95, board.SVM: 0.97, board.UNIFORM: 0.97},
+        "vader_tweets": {board.OURS: 0.1, board.SVM: 0.9, board.FASTTEXT: 0.9},
+    }
+    mean, worst, over_uniform, worst_uniform = board._figures_of_means(means)
+    assert (mean.value, worst.value) == pytest.approx((0.94 - 0.93, -0.01))
+    assert "TREC" in worst.what
+    assert (over_uniform.value, worst_uniform.value) == pytest.approx((0.01, 0.01))
