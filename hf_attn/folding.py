@@ -114,8 +114,10 @@ def _fill(
     _fill_table(tables.tokens, model, embeddings.embed_tokens, model.score.reference)
     if folded.config.ngram_buckets:  # the reference's share is in the rows of the tokens
         _fill_table(tables.ngrams, model, embeddings.embed_ngrams, of_nothing)
-    if folded.config.relative_attention_num_buckets:
-        folded.attention.relative_bias.weight.copy_(model.model.attention.relative_bias.weight)
+    distance_scores = folded.attention.relative_bias.scores
+    if distance_scores is not None:
+        relative_bias = model.model.attention.relative_bias
+        distance_scores.copy_(relative_bias.weight[relative_bias.buckets])
     head = folded.score
     head.bias.copy_(model.score(of_nothing))
     head.reference.copy_(model.score.reference)

@@ -294,9 +294,7 @@ class HfAttnRelativeBias(nn.Module):
         """Gives the scores (2 T,) of the distances -T ... T - 1, or None without buckets."""
         if not self.num_buckets:
             return None
-        distance = torch.arange(2 * length, device=device) - length
-        place = distance.clamp(-self.max_distance, self.max_distance) + self.max_distance
-        return self.weight[self.buckets[place]]
+        return self.weight[self.buckets[distance_places(length, self.max_distance, device)]]
 
     def tabulate_buckets(self) -> Tensor:
         """Gives the bucket of each distance j - i from -max_distance to max_distance.
@@ -310,6 +308,15 @@ class HfAttnRelativeBias(nn.Module):
         beyond = torch.log(steps.clamp(min=near) / near) / math.log(self.max_distance / near)
         far = (near + (beyond * (one_way - near)).long()).clamp(max=one_way - 1)
         return torch.where(steps < near, steps, far) + one_way * (distance > 0)
+
+
+def distance_places(length: int, max_distance: int, device: torch.device) -> Tensor:
+    """Gives where the distances -T ... T - 1 stand from -max_distance on, (2 T,).
+
+    Farther ones stand at the ends.
+    """
+    distance = torch.arange(2 * length, device=device) - length
+    return distance.clamp(-max_distance, max_distance) + max_distance
 
 
 class Attended(NamedTuple):
@@ -345,11 +352,13 @@ class HfAttnScoredAttention(GradientCheckpointingLayer):
     et al. 2020, "Longformer", section 3.1.
     """
 
-    def __init__(self, config: HfAttnConfig) -> None:
+    def __init__(
+        self, config: HfAttnConfig, relative_bias: "HfAttnRelativeBias | HfAttnFoldedRelativeBias"
+    ) -> None:
         super().__init__()
         self.window = config.attention_window
         self.attention_dropout = config.attention_dropout
-        self.relative_bias = HfAttnRelativeBias(config)
+        self.relative_bias = relative_bias
 
     def attend_all(
         self,
@@ -591,8 +600,10 @@ class HfAttnAttention(HfAttnScoredAttention):
     sum of features: the value projection runs once for each text and not for each token.
     """
 
+    relative_bias: HfAttnRelativeBias
+
     def __init__(self, config: HfAttnConfig) -> None:
-        super().__init__(config)
+        super().__init__(config, HfAttnRelativeBias(config))
         self.scaling = config.head_dim**-0.5
         self.q_proj = nn.Linear(config.hidden_size, config.head_dim, bias=False)
         self.k_proj = nn.Linear(config.hidden_size, config.head_dim, bias=False)
@@ -756,8 +767,40 @@ class HfAttnFoldedTables(nn.Module):
         return TokenTerms(*(one + other for one, other in zip(terms, added, strict=True)))
 
 
+class HfAttnFoldedRelativeBias(nn.Module):
+    """Scores the distance between two tokens, from a table of all distances that differ.
+
+    No logarithm has to be taken, and rounded, where the model runs. In float32 the table takes 1 KB
+    for the usual `max_distance` of 128, and 8 MB for the largest, a million.
+
+    Attributes:
+        scores: (2 max_distance + 1,), from -max_distance on; None without buckets.
+    """
+
+    scores: Tensor | None
+
+    def __init__(self, config: HfAttnFoldedConfig) -> None:
+        super().__init__()
+        self.max_distance = config.relative_attention_max_distance
+        has_scores = config.relative_attention_num_buckets > 0
+        self.register_buffer(
+            "scores", torch.zeros(2 * self.max_distance + 1) if has_scores else None
+        )
+
+    def forward(self, length: int, device: torch.device) -> Tensor | None:
+        """Gives the scores (2 T,) of the distances -T ... T - 1, or None without buckets."""
+        if self.scores is None:
+            return None
+        return self.scores[distance_places(length, self.max_distance, device)]
+
+
 class HfAttnFoldedAttention(HfAttnScoredAttention):
     """The attention of a folded model: its queries and keys come from tables."""
+
+    relative_bias: HfAttnFoldedRelativeBias
+
+    def __init__(self, config: HfAttnFoldedConfig) -> None:
+        super().__init__(config, HfAttnFoldedRelativeBias(config))
 
     def forward(
         self,

@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from reference import hash_bigram, softmax
-from transformers.models.t5.modeling_t5 import T5Attention
 
 from hf_attn.predictor.tables import FoldedTables, TokenTables
 
@@ -32,13 +31,13 @@ def tables_of(model):
     if embeddings.ngram_buckets:
         buckets = embeddings.scale * embeddings.embed_ngrams.weight
         ngrams = fold(buckets, values(torch.zeros_like(buckets)))
+    relative_bias, distance_scores = attention.relative_bias, None
+    if relative_bias.num_buckets:
+        distance_scores = relative_bias.weight[relative_bias.buckets].numpy()
     return FoldedTables(
         tokens=fold(embeddings.embed(ids, None), (0, 0)),
         ngrams=ngrams,
-        distance_scores=attention.relative_bias.weight.numpy()
-        if attention.relative_bias.num_buckets
-        else None,
-        max_distance=model.config.relative_attention_max_distance,
+        distance_scores=distance_scores,
         attention_window=model.config.attention_window,
         out_proj=None if narrow else head.out_proj.weight.numpy(),
         bias=head.bias.numpy(),
@@ -56,7 +55,7 @@ def random_tables(
     width=None,
     static=False,
     num_ngrams=0,
-    num_buckets=16,
+    farthest=20,
     window=0,
     scale=0.5,
 ):
@@ -77,8 +76,7 @@ def random_tables(
     return FoldedTables(
         tokens=rows(vocab_size),
         ngrams=rows(num_ngrams) if num_ngrams else None,
-        distance_scores=numbers(num_buckets) if num_buckets else None,
-        max_distance=20,
+        distance_scores=numbers(2 * farthest + 1) if farthest else None,
         attention_window=window,
         out_proj=numbers(num_labels, width) if width else None,
         bias=numbers(num_labels),
@@ -109,15 +107,13 @@ def expected_score(tables, ids):
             ]
         return found
 
-    distance = torch.arange(length) - torch.arange(length)[:, None]
+    distance = np.arange(length) - np.arange(length)[:, None]
     scores = rows("query") @ rows("key").T
     if tables.distance_scores is not None:
-        buckets = T5Attention._relative_position_bucket(
-            distance, num_buckets=len(tables.distance_scores), max_distance=tables.max_distance
-        )
-        scores += tables.distance_scores[buckets.numpy()]
+        farthest = len(tables.distance_scores) // 2
+        scores += tables.distance_scores[distance.clip(-farthest, farthest) + farthest]
     if tables.attention_window:
-        scores[distance.abs().numpy() > tables.attention_window] = -np.inf
+        scores[np.abs(distance) > tables.attention_window] = -np.inf
     attention = np.array([softmax(row) for row in scores])
     pool = np.full(length, 1 / length)
     if tables.tokens.pool_scores is not None:

@@ -12,6 +12,8 @@ from hf_attn import HfAttnTokenizer, explain, fold
 from hf_attn.errors import InputError
 from hf_attn.fold_folder import fold_folder
 from hf_attn.folding_loss import draw_texts, measure_loss
+from hf_attn.predictor.attention import base
+from hf_attn.predictor.distances import DistanceScores
 from hf_attn.predictor.tables import FoldedTables
 
 ASKED = {"output_contributions": True, "output_attentions": True, "output_intermediates": True}
@@ -52,6 +54,36 @@ def test_folded_logits_are_bias_and_contributions(variant):
     total = outputs.bias + outputs.contributions.sum(1)
     torch.testing.assert_close(total, outputs.logits, rtol=0, atol=1e-5)
     assert torch.equal(outputs.logits[-1], outputs.bias)  # a text without tokens
+
+
+# Few buckets, many for few distances, and two pairs at which another logarithm rounds otherwise.
+@pytest.mark.parametrize(
+    ("buckets", "max_distance"),
+    [(4, 2), (8, 9), (32, 128), (64, 17), (64, 1000), (72, 98), (96, 81)],
+)
+def test_distances_score_the_same_folded_and_in_numpy(buckets, max_distance):
+    model = classifier(
+        relative_attention_num_buckets=buckets, relative_attention_max_distance=max_distance
+    )
+    length = max_distance + 3
+    expected = model.model.attention.relative_bias(length, torch.device("cpu")).detach()
+    folded = fold(model)
+    assert folded.attention.relative_bias.scores.shape == (2 * max_distance + 1,)
+    assert torch.equal(folded.attention.relative_bias(length, torch.device("cpu")), expected)
+    between = DistanceScores(FoldedTables.from_model(folded)).between(0, length, length)
+    distance = np.arange(length) - np.arange(length)[:, None]
+    np.testing.assert_allclose(
+        between.scores / base()[1], expected.numpy()[distance + length], rtol=1e-6
+    )
+    batch = masked_batch(2 * max_distance + 5)
+    assert_same_outputs(folded(**batch, **ASKED), model(**batch, **ASKED))
+
+
+def test_farthest_distance_of_all_is_folded_and_saved(tmp_path):
+    folded = fold(classifier(relative_attention_max_distance=1_000_000))
+    folded.save_pretrained(tmp_path)
+    scores = FoldedTables.from_folder(tmp_path).distance_scores
+    np.testing.assert_array_equal(scores, folded.attention.relative_bias.scores.numpy())
 
 
 @pytest.mark.parametrize("width", WIDTHS, ids=variant_name)

@@ -12,7 +12,6 @@ from processes import run_python
 
 from hf_attn.errors import InputError
 from hf_attn.predictor import attention
-from hf_attn.predictor.distances import tabulate_buckets
 from hf_attn.predictor.forward import FoldedForward
 from hf_attn.predictor.length_groups import group_by_length
 
@@ -23,7 +22,7 @@ KINDS = {
     "static": {"static": True},
     "bigrams": {"num_ngrams": 23},
     "static bigrams": {"static": True, "num_ngrams": 23},
-    "no distances": {"num_buckets": 0},
+    "no distances": {"farthest": 0},
     "projected": {"num_labels": 9, "width": 4},
     "one output": {"num_labels": 1},
     "wide heads": {"head_dim": 64, "scale": 0.2},
@@ -118,14 +117,14 @@ def test_scores_too_large_for_an_exponential_are_shifted(window, power_of_two, s
 
 
 def test_bigrams_alone_can_be_too_large_for_an_exponential():
-    tables, large = (random_tables(num_ngrams=9, num_buckets=0, scale=scale) for scale in (0.5, 12))
+    tables, large = (random_tables(num_ngrams=9, farthest=0, scale=scale) for scale in (0.5, 12))
     ngrams = dataclasses.replace(tables.ngrams, query=large.ngrams.query, key=large.ngrams.key)
     assert_as_expected(dataclasses.replace(tables, ngrams=ngrams), LENGTHS, atol=1e-4)
 
 
 def test_distances_alone_can_be_too_large_for_an_exponential():
     tables = random_tables()
-    scores = np.linspace(-400, 400, 16, dtype=np.float32)
+    scores = np.linspace(-400, 400, 41, dtype=np.float32)
     assert_as_expected(dataclasses.replace(tables, distance_scores=scores), LENGTHS)
 
 
@@ -208,17 +207,6 @@ def test_long_text_holds_less_than_one_score_matrix(window, length):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < min(length**2 * 4 / 4, 1_000 * length)
-
-
-@pytest.mark.parametrize(
-    ("num_buckets", "max_distance"), [(32, 128), (16, 20), (64, 1_000), (8, 9)]
-)
-def test_buckets_are_those_of_the_model(num_buckets, max_distance):
-    model = small_classifier(
-        relative_attention_num_buckets=num_buckets, relative_attention_max_distance=max_distance
-    )
-    expected = model.model.attention.relative_bias.buckets.numpy()
-    np.testing.assert_array_equal(tabulate_buckets(num_buckets, max_distance), expected)
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -50,8 +49,7 @@ class DistanceScores:
         self.window = tables.attention_window
         self._by_distance = np.zeros(1, dtype=np.float32)
         if tables.distance_scores is not None:
-            buckets = tabulate_buckets(len(tables.distance_scores), tables.max_distance)
-            self._by_distance = tables.distance_scores[buckets].astype(np.float32)
+            self._by_distance = tables.distance_scores
         self._does_nothing = not (self.window or self._by_distance.any())
         self._line = self._line_of(_LEAST_REACH)
         self._kept: dict[tuple[int, int, int], Distances] = {}
@@ -94,20 +92,3 @@ class DistanceScores:
         scores = scores.astype(np.float32)
         with np.errstate(over="ignore"):  # attention then shifts the scores
             return Distances(scores, exponential(scores))
-
-
-def tabulate_buckets(num_buckets: int, max_distance: int) -> NDArray[np.int64]:
-    """Gives the bucket of each distance j - i from -max_distance to max_distance.
-
-    Source: Raffel et al. 2020 (T5), section 2.1.
-    """
-    distance = np.arange(-max_distance, max_distance + 1)
-    one_way = num_buckets // 2
-    near = one_way // 2
-    steps = np.abs(distance)
-    # In float32, as the model does: the logarithm of a power decides between two buckets.
-    beyond = np.log((steps.clip(min=near) / near).astype(np.float32))
-    beyond = beyond / np.float32(math.log(max_distance / near))
-    far = (near + (beyond * (one_way - near)).astype(np.int64)).clip(max=one_way - 1)
-    bucket: NDArray[np.int64] = np.where(steps < near, steps, far) + one_way * (distance > 0)
-    return bucket

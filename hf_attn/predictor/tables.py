@@ -55,8 +55,8 @@ class FoldedTables:
     Attributes:
         tokens: V rows.
         ngrams: The rows that are added to those of tokens; None for a model without bigrams.
-        distance_scores: (buckets,), the score of each bucket of distances; None without.
-        max_distance: Distances from here on share the buckets at the ends.
+        distance_scores: (2 R + 1,), the scores of the distances -R ... R, those at the ends for
+            farther ones, too; None where distances do not matter.
         attention_window: How far a token sees to either side; 0 for all the way.
         out_proj: (C, W), from values to logits; None where values are logits (W = C).
         bias: (C,), the logits of a text without tokens.
@@ -68,7 +68,6 @@ class FoldedTables:
     tokens: TokenTables
     ngrams: TokenTables | None
     distance_scores: Array | None
-    max_distance: int
     attention_window: int
     out_proj: Array | None
     bias: Array
@@ -118,8 +117,9 @@ class FoldedTables:
         return cls(
             tokens=_token_tables("tables.tokens", tensors),
             ngrams=_token_tables("tables.ngrams", tensors) if config["ngram_buckets"] else None,
-            distance_scores=optional("attention.relative_bias.weight"),
-            max_distance=config["relative_attention_max_distance"],
+            distance_scores=_floats(tensors["attention.relative_bias.scores"])
+            if config["relative_attention_num_buckets"]
+            else None,
             attention_window=config["attention_window"],
             out_proj=optional("score.out_proj.weight"),
             bias=_floats(tensors["score.bias"]),
