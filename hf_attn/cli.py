@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
@@ -33,6 +34,9 @@ _PASS_ON = {
     "ignore_unknown_options": True,
     "help_option_names": [],
 }
+# transformers imports torchao where it is installed, to nobody's use unless weights are int8, and
+# these two warn then of libraries for other GPUs and of what torchao calls in torch.
+_WARN_OF_TORCHAO = ("torchao", "torch.utils._pytree")
 _USAGE_ERROR = 2
 _INTERRUPTED = 130
 _HOW_TO_GO_ON = {
@@ -76,6 +80,8 @@ def main() -> None:
         os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
         # transformers turns them off and on again around a training that pushes.
         warnings.filterwarnings("ignore", message="Cannot enable progress bars")
+    for name in _WARN_OF_TORCHAO:
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         app()
     except (InputError, OSError) as error:

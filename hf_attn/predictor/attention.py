@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,22 +21,6 @@ _SMALLEST = np.finfo(np.float32).tiny
 MOST_MULTIPLICATIONS = 1 << 18
 
 
-@cache
-def use_powers_of_two() -> bool:
-    """Tells whether NumPy computes powers of 2 faster than those of e on this machine.
-
-    With AVX-512 it takes half as long, without it several times as long.
-    """
-    values = np.linspace(-8, 8, 1 << 13, dtype=np.float32)
-
-    def seconds(function: np.ufunc) -> float:
-        started = time.perf_counter()
-        function(values)
-        return time.perf_counter() - started
-
-    return 1.25 * min(seconds(np.exp2) for _ in range(5)) < min(seconds(np.exp) for _ in range(5))
-
-
 def attention_received(
     query: Array,
     columns: Array,
@@ -50,7 +31,7 @@ def attention_received(
     """Gives the attention received, a = p A, (..., 1, T), of texts or of blocks of queries.
 
     Args:
-        query: (..., Q, K), in the base of the exponential.
+        query: (..., Q, K), divided by sqrt(K).
         columns: (..., K, T), keys.
         weights: (..., 1, Q), how the text weighs the tokens of the queries, p.
         distances: What the distances (..., Q, T) between the queries and the keys do.
@@ -74,7 +55,7 @@ def _unshifted(
 ) -> tuple[Array, Array]:
     """Takes exponentials of the scores as they are, and gives their sums (..., 1, Q), too."""
     weighed = _products(query, columns)
-    base()[0](weighed, out=weighed)
+    np.exp(weighed, out=weighed)
     if distances is not None:
         weighed *= distances.factors
     if counted is None:
@@ -101,7 +82,7 @@ def _shifted(
         scores[np.broadcast_to(counted.swapaxes(-1, -2) == 0, scores.shape)] = -np.inf
     largest = scores.max(-1, keepdims=True)
     scores -= np.where(np.isfinite(largest), largest, 0)
-    weighed = base()[0](scores, out=scores)
+    weighed = np.exp(scores, out=scores)
     sums = np.maximum(weighed.sum(-1), _SMALLEST).reshape(weights.shape)
     received: Array = (weights / sums) @ weighed
     return received
@@ -118,8 +99,3 @@ def _products(query: Array, columns: Array) -> Array:
         some = slice(start, start + at_once)
         np.matmul(query, columns[..., some], out=products[..., some])
     return products
-
-
-def base() -> tuple[np.ufunc, float]:
-    """Gives the exponential that attention uses, and what scores are multiplied with for it."""
-    return (np.exp2, math.log2(math.e)) if use_powers_of_two() else (np.exp, 1.0)

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .attention import base
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -25,7 +23,7 @@ class Distances(NamedTuple):
     """What the distances between Q queries and T keys do to their scores.
 
     Attributes:
-        scores: (..., Q, T), in the base of the exponential; -inf beyond the window.
+        scores: (..., Q, T); -inf beyond the window.
         factors: (..., Q, T), their exponentials.
     """
 
@@ -85,10 +83,8 @@ class DistanceScores:
         """Gives what the distances from -reach to reach do, (2 reach + 1,)."""
         distance = np.arange(-reach, reach + 1)
         farthest = len(self._by_distance) // 2
-        exponential, scale = base()
-        scores = self._by_distance[distance.clip(-farthest, farthest) + farthest] * scale
+        scores = self._by_distance[distance.clip(-farthest, farthest) + farthest]
         if self.window:
             scores[np.abs(distance) > self.window] = -np.inf
-        scores = scores.astype(np.float32)
         with np.errstate(over="ignore"):  # attention then shifts the scores
-            return Distances(scores, exponential(scores))
+            return Distances(scores, np.exp(scores))
