@@ -75,7 +75,8 @@ app.command(context_settings=_PASS_ON)(commands_to_use.quickstart)
 
 def main() -> None:
     """Runs the command; what the user can mend is said in one line, with exit code 2."""
-    if not sys.stderr.isatty():  # bars are for people; read when the libraries are imported
+    # Bars are for people; read when the libraries are imported.
+    if sys.stderr is None or not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
         # transformers turns them off and on again around a training that pushes.

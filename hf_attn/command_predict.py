@@ -46,7 +46,8 @@ def predict_source(
         The exit code: 1 if rows could not be read, else 0.
 
     Raises:
-        InputError: If the model cannot be loaded, or nothing be read of the source.
+        InputError: If the model cannot be loaded, nothing be read of the source, or nothing be
+            written.
         KeyboardInterrupt: After Ctrl-C, with whole lines written.
     """
     texts = open_source(source, text_column, text_pair)
@@ -87,7 +88,13 @@ def _predict(
 
 
 def _write(lines: bytes) -> None:
-    """Writes all of it: where Python's output is unbuffered, a signal ends a writing half-way."""
+    """Writes all of it: where Python's output is unbuffered, a signal ends a writing half-way.
+
+    Raises:
+        InputError: If standard output was closed when the process began.
+    """
+    if sys.stdout is None:
+        raise InputError("standard output: expected a terminal, a pipe or a file, found it closed.")
     stream = getattr(sys.stdout, "buffer", None)
     if stream is None:  # of a notebook, or of who caught the output
         sys.stdout.write(lines.decode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .card import CARD_FILE, keeps_page, make_card
 from .configuration_hf_attn import HfAttnFoldedConfig
 from .errors import InputError
 from .fetching import find_folder
@@ -44,7 +45,9 @@ def fold_folder(
     split: str | None = None,
     overwrite: bool = False,
 ) -> Folded:
-    """Folds a saved classifier and writes it with its tokenizer and record, all or nothing.
+    """Folds a saved classifier and writes it with its tokenizer, record and card, all or nothing.
+
+    A README.md that somebody wrote is kept in place of the card.
 
     Args:
         source: A folder that training wrote, or a Hub id.
@@ -74,8 +77,12 @@ def fold_folder(
     else:
         texts, name = labelled_texts_for(source, model, tokenizer, data, split), data
     loss = measure_loss(model, folded, texts, name)
+    run = _with_folding(run, source, table_dtype, loss)
     with staged(folder) as staging:
-        write_model(staging, folded, tokenizer, _with_folding(run, source, table_dtype, loss))
+        write_model(staging, folded, tokenizer, run)
+        if not keeps_page(folder):
+            card = make_card(folded, tokenizer, run, folder.resolve().name)
+            (staging / CARD_FILE).write_text(card, encoding="utf-8")
     sizes = (sum(tensor.nbytes for tensor in one.state_dict().values()) for one in (model, folded))
     return Folded(folder, table_dtype, loss, (next(sizes), next(sizes)))
 

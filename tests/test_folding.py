@@ -6,9 +6,11 @@ import pytest
 import torch
 from models import VARIANTS, masked_batch, small_classifier, variant_name
 from processes import run_python
+from trained import saved_weights
 from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments
 
 from hf_attn import HfAttnTokenizer, explain, fold
+from hf_attn.card import render_card
 from hf_attn.errors import InputError
 from hf_attn.fold_folder import fold_folder
 from hf_attn.folding_loss import draw_texts, measure_loss
@@ -287,23 +289,44 @@ def saved(tmp_path_factory):
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "token_counts.json").write_text(json.dumps({"oil": 2, "bank": 1}))
-    (folder / "run.json").write_text(json.dumps({"settings": {}}))
     return folder
 
 
-def test_folded_folder_has_tokenizer_counts_and_record(saved, tmp_path):
+def test_folded_folder_has_tokenizer_counts_record_and_card(trained_folder, tmp_path):
     data = tmp_path / "test.jsonl"
-    rows = [{"text": "oil prices", "label": "oil"}, {"text": "the bank", "label": "bank"}]
+    rows = [{"text": "wheat", "label": "farm"}, {"text": "opec", "label": "oil"}]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    folded = fold_folder(str(saved), tmp_path / "out", table_dtype="int8", data=str(data))
+    folded = fold_folder(str(trained_folder), tmp_path / "out", table_dtype="int8", data=str(data))
     names = {path.name for path in folded.folder.iterdir()}
     assert {"model.safetensors", "tokenizer.json", "token_counts.json", "run.json"} <= names
-    record = json.loads((folded.folder / "run.json").read_text())["folding"]
-    assert record["from"] == saved.name
-    assert record["table_dtype"] == "int8"
-    assert record["loss"]["texts"] == 2
-    assert record["loss"]["metrics"]["before"].keys() == record["loss"]["metrics"]["after"].keys()
-    assert folded.num_bytes[1] < folded.num_bytes[0]
+    record = json.loads((folded.folder / "run.json").read_text())
+    folding = record.pop("folding")
+    assert record == json.loads((trained_folder / "run.json").read_text())
+    assert folding["from"] == trained_folder.name
+    assert folding["table_dtype"] == "int8"
+    assert folding["loss"]["texts"] == 2
+    assert folding["loss"]["metrics"]["before"].keys() == folding["loss"]["metrics"]["after"].keys()
+    both = trained_folder, folded.folder
+    assert folded.num_bytes == tuple(
+        sum(tensor.nbytes for tensor in saved_weights(one).values()) for one in both
+    )
+    assert (folded.folder / "README.md").read_text() == render_card(folded.folder)
+
+
+def test_model_without_a_record_is_folded_with_a_card(saved, tmp_path):
+    folder = fold_folder(str(saved), tmp_path).folder
+    assert not (folder / "run.json").exists()
+    assert "folded" in (folder / "README.md").read_text()
+
+
+def test_folding_again_writes_the_card_again_and_keeps_a_page_of_somebody(saved, tmp_path, caplog):
+    card = fold_folder(str(saved), tmp_path).folder / "README.md"
+    fold_folder(str(saved), tmp_path, table_dtype="float16", overwrite=True)
+    assert "--table-dtype float16" in card.read_text()
+    card.write_text("# mine\n")
+    fold_folder(str(saved), tmp_path, overwrite=True)
+    assert card.read_text() == "# mine\n"
+    assert f"hf-attn card {tmp_path}" in caplog.text
 
 
 def test_loss_is_the_difference_of_the_logits(saved):

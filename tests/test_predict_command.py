@@ -243,6 +243,26 @@ def test_long_text_is_cut_and_said_to_be(run, folded_folder, tmp_path):
     assert errors == "2 texts were cut at 8,192 tokens, the tokenizer's model_max_length.\n"
 
 
+def start_without(stream, *arguments):
+    """Runs the command with one of its streams closed: 1 is standard output, 2 for errors."""
+    command = ["sh", "-c", f'"$@" {stream}>&-', "sh", *COMMAND, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, timeout=60, check=False)
+
+
+def test_output_that_was_closed_before_is_said_to_be(folded_folder):
+    ended = start_without(1, folded_folder, "wheat")
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(b"error: standard output: expected a terminal, a pipe or a file")
+
+
+def test_errors_that_nobody_reads_keep_no_line_back(folded_folder, tmp_path):
+    texts = tmp_path / "texts.txt"
+    texts.write_bytes(b"wheat\n\xff\ncrude\n")
+    ended = start_without(2, folded_folder, texts)
+    assert ended.returncode == 1
+    assert [line[:4] for line in ended.stdout.split(b"\n")] == [b"farm", b"", b"oil\t", b""]
+
+
 @pytest.mark.parametrize("source", ["file", "pipe"])
 def test_closed_output_ends_it_silently(folded_folder, many_lines, source):
     if source == "file":
