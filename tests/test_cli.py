@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 
 import pytest
 from trained import keyword_texts
@@ -135,6 +136,20 @@ def test_evaluate_scores_a_file_beside_the_baseline(run, trained_folder, csv):
     _, table, _ = run("evaluate", trained_folder, csv)
     assert "macro_f1" in table
     assert "farm" in table
+
+
+def test_warnings_of_torchao_are_kept_from_commands_alone(trained_folder, csv):
+    pytest.importorskip("torchao.quantization", reason="needs the extra hf-attn[int8]")
+    code = """
+        import logging, sys
+        from hf_attn.cli import main
+        assert logging.getLogger("torchao").isEnabledFor(logging.WARNING)
+        main()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), "evaluate", trained_folder, csv]
+    evaluated = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    assert "accuracy" in evaluated.stdout
+    assert evaluated.stderr == ""
 
 
 def test_evaluate_takes_the_columns_of_the_training(run, tmp_path):
