@@ -124,6 +124,10 @@ class HfAttnTrainingArguments(TrainingArguments):
         default_factory=torch.accelerator.is_available,
         metadata={"help": "whether batches wait in pinned memory; by default with an accelerator"},
     )
+    calibrate: bool = _setting(
+        True,
+        "whether to fit a temperature, and thresholds of several labels, to the validation texts",
+    )
     training_trace: bool = _setting(
         True, "whether to trace attention, and say after each epoch what its numbers say"
     )

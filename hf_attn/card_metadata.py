@@ -13,10 +13,11 @@ _TASK = "text-classification"
 _TAGS = ["hf_attn", "attention", "explainability"]
 _UNKNOWN_LICENSE = "unknown"
 SPLITS = ("train", "validation", "test")
-# Our names of scores to those of the Hub, and to those that people read.
+# Our names of scores to those of the Hub (empty: it has none), and to those that people read.
 _METRICS = {
     "accuracy": ("accuracy", "Accuracy"),
     "macro_f1": ("f1", "Macro-F1"),
+    "calibration_error": ("", "Calibration error"),
     "micro_f1": ("f1", "Micro-F1"),
     "precision_at_1": ("precision", "P@1"),
     "pearson": ("pearsonr", "Pearson correlation"),
@@ -93,7 +94,7 @@ def _results_of_folding(record: Mapping[str, Any], loss: Mapping[str, Any]) -> l
             metric_value=value,
         )
         for score, value in (loss.get("metrics") or {"after": {}})["after"].items()
-        if math.isfinite(value)
+        if math.isfinite(value) and _METRICS[score][0]
     ]
 
 
@@ -119,5 +120,5 @@ def _results(record: Mapping[str, Any]) -> list[EvalResult]:
             metric_value=value,
         )
         for score, value in record["metrics"][split].items()
-        if math.isfinite(value)
+        if math.isfinite(value) and _METRICS[score][0]
     ]

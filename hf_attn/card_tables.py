@@ -104,6 +104,8 @@ def epochs_table(
     epochs = record["epochs"]
     columns = {"epoch": "epoch", "loss": "training loss", "eval_loss": "validation loss"}
     for score in record["metrics"].get("validation", {}):
+        if not any(f"eval_{score}" in one for one in epochs):
+            continue  # the calibration error is of the end alone
         columns[f"eval_{score}"] = metric_name(score)
     evenly = np.linspace(0, len(epochs) - 1, min(len(epochs), _MOST_EPOCHS)).round().astype(int)
     best = [n for n, one in enumerate(epochs) if one["epoch"] == record["best_epoch"]]

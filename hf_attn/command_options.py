@@ -14,3 +14,9 @@ TextColumn = Annotated[str | None, typer.Option(help="Column of the text in a ta
 TextPair = Annotated[str | None, typer.Option(help="Second text of each, for a model of pairs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for machines.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Texts at once.")]
+AbstainBelow = Annotated[
+    float | None,
+    typer.Option(
+        min=0, max=1, help="Least probability that gives a label; less: none.", show_default=False
+    ),
+]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from rich.console import Console
@@ -56,15 +57,28 @@ def print_run(console: Console, run: TrainingRun) -> None:
         )
     if record["best_epoch"] is not None and record["best_epoch"] == len(record["epochs"]):
         console.print("It was still improving at the end: try more --num-train-epochs.")
+    if record["calibration"] is not None:
+        console.print(_calibration_line(record["calibration"]), highlight=False)
     for split, scores in record["metrics"].items():
         console.print(
             _score_table(f"{split}: {texts[split]:,} texts", scores, record["baseline"][split])
         )
 
 
+def _calibration_line(calibration: Mapping[str, Any]) -> str:
+    thresholds = calibration["label_thresholds"]
+    more = "." if thresholds is None else ", and a threshold for each label."
+    temperature = calibration["temperature"]
+    if temperature == 1:
+        return f"Calibrated: the validation texts do not tell a temperature{more}"
+    return f"Calibrated on the validation texts: logits divided by {temperature:.3g}{more}"
+
+
 def print_evaluation(console: Console, result: Evaluation) -> None:
     """Prints the scores of a model, and those of each class."""
     console.print(_score_table(f"{result.texts:,} texts", result.scores, result.baseline))
+    if result.answered is not None:
+        console.print(_abstention_line(result.answered), highlight=False)
     if result.classes:
         from rich.table import Table  # `predict` is to start at once
 
@@ -74,6 +88,12 @@ def print_evaluation(console: Console, result: Evaluation) -> None:
                 row["label"], *(_number(value) for name, value in row.items() if name != "label")
             )
         console.print(table)
+
+
+def _abstention_line(answered: Mapping[str, float | None]) -> str:
+    accuracy = answered["accuracy"]
+    line = f"Abstaining below {answered['abstain_below']:g}: {answered['coverage']:.1%} answered"
+    return f"{line}." if accuracy is None else f"{line}, {accuracy:.1%} of them right."
 
 
 def folding_report(folded: Folded) -> str:

@@ -31,6 +31,7 @@ def predict_source(
     text_column: str | None = None,
     text_pair: str | None = None,
     num_threads: int | None = None,
+    abstain_below: float | None = None,
 ) -> int:
     """Writes a line for each text to standard output.
 
@@ -41,6 +42,7 @@ def predict_source(
         text_column: Column of the text in a table; None to find it.
         text_pair: Second text of all.
         num_threads: How many threads score texts; None for as many as the process has cores.
+        abstain_below: The least probability of the likeliest class that gives a label.
 
     Returns:
         The exit code: 1 if rows could not be read, else 0.
@@ -55,7 +57,9 @@ def predict_source(
         predictor = Predictor.from_pretrained(model, num_threads=num_threads or _num_cores())
         account = _Account(texts)
         with _interrupted_between_blocks(reader.stop) as is_interrupted:
-            for block, predictions in _predict(predictor, reader, explain=lines.explained):
+            for block, predictions in _predict(
+                predictor, reader, explain=lines.explained, abstain_below=abstain_below
+            ):
                 if is_interrupted():
                     break
                 account.add(block, predictions)
@@ -73,7 +77,7 @@ def _num_cores() -> int:
 
 
 def _predict(
-    predictor: Predictor, reader: BlockReader, *, explain: bool
+    predictor: Predictor, reader: BlockReader, *, explain: bool, abstain_below: float | None
 ) -> Iterator[tuple[TextBlock, Predictions]]:
     """Yields each block with the predictions of its texts."""
     scored: deque[TextBlock] = deque()
@@ -83,7 +87,7 @@ def _predict(
             scored.append(block)
             yield TextBatch(block.texts, block.pairs)
 
-    for predictions in predictor.stream(batches(), explain=explain):
+    for predictions in predictor.stream(batches(), explain=explain, abstain_below=abstain_below):
         yield scored.popleft(), predictions
 
 

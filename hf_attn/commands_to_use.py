@@ -10,7 +10,15 @@ from typing import Annotated
 
 import typer
 
-from .command_options import AsJson, BatchSize, ModelName, Source, TextColumn, TextPair
+from .command_options import (
+    AbstainBelow,
+    AsJson,
+    BatchSize,
+    ModelName,
+    Source,
+    TextColumn,
+    TextPair,
+)
 from .command_output import print_evaluation, print_run
 from .errors import InputError
 
@@ -62,6 +70,7 @@ def evaluate(
         str, typer.Option(help="Labels that the model does not have: error or drop.")
     ] = "error",
     batch_size: BatchSize = 64,
+    abstain_below: AbstainBelow = None,
     as_json: AsJson = False,
 ) -> None:
     """Score a classifier on labelled texts."""
@@ -84,7 +93,7 @@ def evaluate(
         label_column=label_column,
         label_separator=label_separator,
     )
-    result = evaluate_texts(classifier, texts, batch_size=batch_size)
+    result = evaluate_texts(classifier, texts, batch_size=batch_size, abstain_below=abstain_below)
     if as_json:
         typer.echo(json.dumps(result.to_dict(), ensure_ascii=False))
     else:
@@ -102,6 +111,7 @@ def predict(
         int | None,
         typer.Option(min=1, help="Words to show: 3, with --json all.", show_default=False),
     ] = None,
+    abstain_below: AbstainBelow = None,
     threads: Annotated[
         int | None,
         typer.Option(min=1, help="Threads that score; as many as cores.", show_default=False),
@@ -122,6 +132,7 @@ def predict(
         text_column=text_column,
         text_pair=text_pair,
         num_threads=threads,
+        abstain_below=abstain_below,
     )
     if code:
         raise typer.Exit(code)

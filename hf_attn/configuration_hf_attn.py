@@ -12,7 +12,8 @@ from transformers.utils import logging
 logger = logging.get_logger(__name__)
 
 _MOST_DISTANCE = 1_000_000
-_PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+_SEVERAL_LABELS = "multi_label_classification"
+_PROBLEM_TYPES = ("regression", "single_label_classification", _SEVERAL_LABELS)
 
 # Keywords that transformers itself passes to a configuration and that are no fields of it.
 _KEYWORDS_OF_TRANSFORMERS = frozenset(
@@ -62,6 +63,9 @@ class HfAttnConfig(PreTrainedConfig):
         initializer_range: Standard deviation of fresh embeddings; fresh projections have one of
             `hidden_size ** -0.5`, so that attention starts even and can still learn.
         pad_token_id: The token that fills up a batch; its embedding stays 0.
+        label_thresholds: For several labels, the probability from which on each counts as
+            predicted, in the order of the logits; None for one half for all. Logits do not
+            depend on them.
 
     Raises:
         StrictDataclassClassValidationError: If a value is out of range or two fields do not fit
@@ -111,6 +115,7 @@ class HfAttnConfig(PreTrainedConfig):
     classifier_dropout: float | int = 0.0
     initializer_range: float | int = 0.02
     pad_token_id: int | None = 0
+    label_thresholds: list[float] | None = None
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -137,6 +142,10 @@ class HfAttnConfig(PreTrainedConfig):
         if given or kwargs.get("num_labels", len(saved)) != len(saved):
             names = {"id2label": None, "label2id": None}
             config_dict = config_dict | names | given
+        task = kwargs.get("problem_type")
+        num_labels = len(next(iter(given.values()))) if given else kwargs.get("num_labels")
+        if num_labels not in (None, len(saved)) or task not in (None, _SEVERAL_LABELS):
+            config_dict = config_dict | {"label_thresholds": None}  # of another head or task
         return super().from_dict(config_dict, **kwargs)
 
     @staticmethod
@@ -267,6 +276,29 @@ class HfAttnConfig(PreTrainedConfig):
                 f"id2label={self.id2label!r} with label2id={self.label2id!r}. Give only one of "
                 "them and the other is filled in."
             )
+
+    def validate_label_thresholds(self) -> None:
+        """Each of several labels has a threshold that a probability can be above and below."""
+        thresholds = self.label_thresholds
+        if thresholds is None:
+            return
+        if self.problem_type not in (None, _SEVERAL_LABELS):
+            raise ValueError(
+                f"label_thresholds are for problem_type={_SEVERAL_LABELS!r}, got "
+                f"{self.problem_type!r}. Leave label_thresholds out."
+            )
+        if len(thresholds) != len(self.class_names):
+            raise ValueError(
+                "label_thresholds must hold a number for each label, got "
+                f"{len(thresholds)} for {len(self.class_names)}. Give one for each, or None for "
+                "one half for all."
+            )
+        for name, threshold in zip(self.class_names, thresholds, strict=True):
+            if not 0 < threshold < 1:
+                raise ValueError(
+                    "label_thresholds must be probabilities above 0 and below 1, got "
+                    f"{threshold!r} for {name!r}."
+                )
 
 
 @strict

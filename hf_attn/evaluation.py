@@ -8,9 +8,16 @@ from typing import Any, cast
 from numpy.typing import NDArray
 
 from .batching import TokenizedTexts
-from .metrics import score_baseline, score_classes, score_logits
+from .metrics import (
+    calibration_error,
+    score_answered,
+    score_baseline,
+    score_classes,
+    score_logits,
+)
 from .modeling_hf_attn import HfAttnClassifier
 from .prediction import predict_logits
+from .probabilities import check_abstention
 from .problem_types import MULTI, REGRESSION, SINGLE, ProblemType
 
 
@@ -20,15 +27,19 @@ class Evaluation:
 
     Attributes:
         texts: N.
-        scores: Accuracy and macro-F1; or micro-F1, macro-F1 and P@1; or Pearson, Spearman, MSE.
+        scores: Accuracy, macro-F1 and calibration error; or micro-F1, macro-F1 and P@1; or Pearson,
+            Spearman, MSE.
         baseline: The same of one guess for all texts: the commonest class, or the mean value.
         classes: Precision, recall, F1 and number of texts of each class; empty for regression.
+        answered: With a least probability `abstain_below`, the `coverage`, or share of texts whose
+            likeliest class reaches it, and the `accuracy` on those; None if not asked for.
     """
 
     texts: int
     scores: dict[str, float]
     baseline: dict[str, float]
     classes: list[dict[str, Any]]
+    answered: dict[str, float | None] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Gives the evaluation as JSON takes it."""
@@ -41,6 +52,7 @@ def evaluate_texts(
     *,
     train_labels: NDArray[Any] | None = None,
     batch_size: int = 64,
+    abstain_below: float | None = None,
 ) -> Evaluation:
     """Scores a classifier on labelled texts.
 
@@ -49,8 +61,10 @@ def evaluate_texts(
         texts: N tokenized texts with labels.
         train_labels: What the baseline guesses from; None takes the labels of `texts`.
         batch_size: Texts at once.
+        abstain_below: Score also the texts alone whose likeliest class has this probability.
 
     Raises:
+        InputError: If `abstain_below` is no probability, or the model is one of values.
         ValueError: If the texts have no labels.
     """
     labels = texts.labels
@@ -58,13 +72,22 @@ def evaluate_texts(
         raise ValueError("Expected labelled texts, got texts without labels.")
     names = model.config.class_names
     task = cast(ProblemType, model.config.problem_type) or _task_of(labels, len(names))
+    check_abstention(abstain_below, task)
     logits = predict_logits(model, texts, batch_size)
+    thresholds = model.config.label_thresholds
+    scores = score_logits(task, logits, labels, thresholds)
+    if task == SINGLE:
+        scores["calibration_error"] = calibration_error(logits, labels)
+    answered = None
+    if abstain_below is not None:
+        answered = score_answered(task, logits, labels, abstain_below)
     guess_from = labels if train_labels is None else train_labels
     return Evaluation(
         texts=len(texts),
-        scores=score_logits(task, logits, labels),
+        scores=scores,
         baseline=score_baseline(task, guess_from, labels, len(names)),
-        classes=[] if task == REGRESSION else score_classes(logits, labels, names),
+        classes=[] if task == REGRESSION else score_classes(logits, labels, names, thresholds),
+        answered=answered,
     )
 
 

@@ -283,6 +283,7 @@ class _Explainer:
                 num_tokens=len(encoding),
                 num_cut=self.num_cut.get(row, 0),
                 weights=self._weights(outputs, position, words, len(encoding)),
+                label_thresholds=config.label_thresholds,
             )
 
     def _weights(

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
+from .probabilities import predicted_labels
 from .problem_types import MULTI, REGRESSION
 from .word_sums import Array, Reading, TokenWeights, Word
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 OTHERS = "the others"
-LIKELY = 0.5
 
 
 class Piece(NamedTuple):
@@ -68,6 +68,8 @@ class Explanation:
         target: Class that the readings are of; None for the likeliest, or for several labels each.
         against: Class it is compared with; None for the others, weighted by probability.
         weights: Attention between the tokens; None if not asked for.
+        label_thresholds: The probability from which on each of several labels is predicted; None
+            for one half.
     """
 
     text: str
@@ -91,6 +93,7 @@ class Explanation:
     target: int | None = None
     against: int | None = None
     weights: TokenWeights | None = None
+    label_thresholds: Sequence[float] | None = None
 
     @property
     def label(self) -> str:
@@ -101,6 +104,18 @@ class Explanation:
     def probability(self) -> float:
         """The probability of `label`; for a regression the value."""
         return float(self.probabilities[int(self.logits.argmax())])
+
+    @property
+    def predicted(self) -> list[str]:
+        """Of several labels those that reach their thresholds, the likeliest first.
+
+        Of one class, or of values, `label` alone.
+        """
+        if self.problem_type != MULTI:
+            return [self.label]
+        order = np.argsort(-self.logits, kind="stable").tolist()
+        reached = predicted_labels(self.probabilities, self.label_thresholds)
+        return [self.class_names[index] for index in order if reached[index]]
 
     @property
     def margin(self) -> float | None:
@@ -187,11 +202,11 @@ class Explanation:
 
     @cached_property
     def shown(self) -> tuple[Reading, ...]:
-        """The readings that a view shows: of several labels the likely ones, or the first."""
+        """The readings that a view shows: of several labels the predicted ones, or the first."""
         targets = self._targets
         if self.target is None and self.problem_type == MULTI:
-            likely = [index for index in targets if self.probabilities[index] >= LIKELY]
-            targets = likely or targets[:1]
+            reached = predicted_labels(self.probabilities, self.label_thresholds)
+            targets = [index for index in targets if reached[index]] or targets[:1]
         return tuple(self._read(index) for index in targets)
 
     @property

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .explanation import Explanation, Explanations
+from .problem_types import MULTI
 from .saving import written
 from .word_sums import Reading, Word
 
@@ -24,15 +25,18 @@ _COLUMNS = [
 def explanation_to_dict(explanation: Explanation) -> dict[str, Any]:
     """Gives the prediction as `hf-attn predict --json` does, and every reading word for word.
 
-    `score` is a probability, for a regression the value. `readings` holds what was asked for: the
+    `score` is a probability, for a regression the value; of several labels `labels` are those that
+    reach their thresholds. `readings` holds what was asked for: the
     likeliest class or the target, and for several labels or values each of them.
     """
     scores = zip(explanation.class_names, explanation.probabilities.tolist(), strict=True)
     pair = {} if explanation.pair is None else {"pair": explanation.pair}
+    labels = {"labels": explanation.predicted} if explanation.problem_type == MULTI else {}
     return {
         "text": explanation.text,
         **pair,
         "label": explanation.label,
+        **labels,
         "score": explanation.probability,
         "scores": dict(sorted(scores, key=lambda item: -item[1])),
         "margin": explanation.margin,

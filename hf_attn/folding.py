@@ -43,6 +43,7 @@ _FIELDS = (
     "id2label",
     "label2id",
     "problem_type",
+    "label_thresholds",
 )
 
 

@@ -13,12 +13,11 @@ from .batching import TokenizedTexts
 from .evaluation import evaluate_texts
 from .modeling_hf_attn import HfAttnClassifier
 from .prediction import predict_logits
-from .probabilities import logits_to_scores
+from .probabilities import logits_to_scores, predicted_labels
 from .problem_types import REGRESSION, SINGLE, problem_type_of
 
 # Of the texts that are made where no data is given.
 _TEXTS, _MOST_TOKENS, _SEED = 1000, 60, 0
-_THRESHOLD = 0.5  # of a label among several
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,11 @@ def measure_loss(
     if task == SINGLE:
         changed = int((before.argmax(1) != after.argmax(1)).sum())
     elif task != REGRESSION:
-        chosen = (logits_to_scores(logits, task) >= _THRESHOLD for logits in (before, after))
+        thresholds = model.config.label_thresholds
+        chosen = (
+            predicted_labels(logits_to_scores(logits, task), thresholds)
+            for logits in (before, after)
+        )
         changed = int(np.not_equal(*chosen).any(1).sum())
     metrics = None
     if texts.labels is not None:

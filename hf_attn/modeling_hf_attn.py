@@ -691,6 +691,32 @@ class HfAttnClassificationHead(nn.Module):
         """Gives logits (B, C), at least float32, from pooled texts (B, D)."""
         return _at_least_float32(self.out_proj(pooled)) + self.bias
 
+    @torch.no_grad()
+    def divide_logits(self, temperature: float) -> None:
+        """Divides all logits, and with them the contributions, by a temperature.
+
+        The order of the classes stays, and so does the reference.
+
+        Args:
+            temperature: Above 0; above 1 makes the probabilities more even.
+
+        Raises:
+            ValueError: If it is not a number above 0.
+            TypeError: If the weights are not plain: adapted by LoRA, for example.
+
+        Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2.
+        """
+        if not 0 < temperature < math.inf:
+            raise ValueError(f"temperature must be a number above 0, got {temperature!r}.")
+        if type(self.out_proj) is not nn.Linear:
+            raise TypeError(
+                "expected plain weights to divide, got a head whose out_proj is a "
+                f"{type(self.out_proj).__name__}. Merge what adapts it first: "
+                "model.merge_and_unload()."
+            )
+        self.out_proj.weight.div_(temperature)
+        self.bias.div_(temperature)
+
 
 class HfAttnFoldedTable(nn.Module):
     """What the model reads of tokens on their own, one row for each token or bucket of bigrams.

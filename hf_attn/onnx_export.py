@@ -55,7 +55,8 @@ def export_onnx(model: HfAttnClassifier, path: str | Path) -> None:
     It takes `input_ids` and `attention_mask`, both (B, T) int64, for any B and T, 0 included, and
     gives `logits` (B, C), `contributions` (B, T, C) and `bias` (C,) in float32; `bias` and the sum
     of the contributions over T are the logits. Names of classes (JSON) and problem type are in its
-    metadata, as `class_names` and `problem_type`.
+    metadata, as `class_names` and `problem_type`; of several labels with thresholds of their own
+    these are there, too, as `label_thresholds` (JSON).
 
     Tables of a folded model keep their type. All other weights are written in float32. Where the
     model has a window its cost grows with the square of T nonetheless: the graph has no blocks.
@@ -167,8 +168,11 @@ def _describe(graph: ModelProto, config: Any) -> None:
         del described.metadata_props[:]
     for described in (graph, parts, *parts.initializer):
         del described.metadata_props[:]
-    for name, value in (
-        ("class_names", json.dumps(config.class_names, ensure_ascii=False)),
-        ("problem_type", problem_type_of(config)),
-    ):
+    described = {
+        "class_names": json.dumps(config.class_names, ensure_ascii=False),
+        "problem_type": problem_type_of(config),
+    }
+    if config.label_thresholds is not None:
+        described["label_thresholds"] = json.dumps(config.label_thresholds)
+    for name, value in described.items():
         graph.metadata_props.add(key=name, value=value)

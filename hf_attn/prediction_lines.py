@@ -16,7 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .errors import InputError
 from .predictor.arrow import encode_texts, from_numpy, strings
+from .problem_types import MULTI
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 _SEPARATORS = dict.fromkeys([*range(32), *range(127, 160), 0x2028, 0x2029], " ")
 _WORDS_IN_A_COLUMN = 3
 _SCORES_AT_ONCE = 1 << 18
+# In the column of a label where there is none: many readers of columns skip an empty one.
+NO_LABEL = "-"
 
 
 @dataclass(frozen=True)
@@ -90,12 +94,24 @@ class PredictionLines:
 
 
 def _score_columns(predictions: Predictions, top_k: int) -> list[str]:
-    """Gives the `top_k` likeliest classes, each with its score, between tabs."""
+    """Gives the `top_k` likeliest classes, each with its score, between tabs.
+
+    Raises:
+        InputError: If a class has the name that stands for no label.
+    """
     names = [name.translate(_SEPARATORS) for name in predictions.class_names]
+    names.append(NO_LABEL)  # the last one, with the index -1
+    if predictions.abstain_below is not None and NO_LABEL in predictions.class_names:
+        raise InputError(
+            f"expected no class of the name {NO_LABEL!r}, which stands for no label in columns. "
+            "Abstain with --json."
+        )
     if top_k == 1:
-        best = zip(predictions.label_ids.tolist(), predictions.scores.tolist(), strict=True)
+        label_ids = np.where(predictions.answered, predictions.label_ids, -1)
+        best = zip(label_ids.tolist(), predictions.scores.tolist(), strict=True)
         return [f"{names[label]}\t{score:.4f}" for label, score in best]
     order, scores = _sorted_scores(predictions.probabilities, top_k)
+    order = np.where(predictions.answered[:, None], order, -1)
     rows = zip(order.tolist(), scores.tolist(), strict=True)
     return [
         "\t".join([f"{names[one]}\t{score:.4f}" for one, score in zip(*row, strict=True)])
@@ -104,7 +120,10 @@ def _score_columns(predictions: Predictions, top_k: int) -> list[str]:
 
 
 def _json_scores(predictions: Predictions) -> Iterator[str]:
-    """Yields the members "label", "score" and "scores" of each text's object."""
+    """Yields the members "label", "score" and "scores" of each text's object.
+
+    Of several labels there are "labels", too.
+    """
     names = [quoted(name) for name in predictions.class_names]
     starts, data = encode_texts([f"{name}: " for name in names])
     keys = strings(starts, pa.py_buffer(data))
@@ -117,8 +136,35 @@ def _json_scores(predictions: Predictions) -> Iterator[str]:
         first = from_numpy(np.arange(0, order.size + 1, len(names)))
         objects = pc.binary_join(pa.LargeListArray.from_arrays(first, members), ", ").to_pylist()
         best = numbers.take(first[:-1]).to_pylist()
-        for label, score, rest in zip(order[:, 0].tolist(), best, objects, strict=True):
-            yield f'"label": {names[label]}, "score": {score}, "scores": {{{rest}}}'
+        labels = _json_labels(predictions, order, start, names)
+        for label, score, rest in zip(labels, best, objects, strict=True):
+            yield f'"label": {label}, "score": {score}, "scores": {{{rest}}}'
+
+
+def _json_labels(
+    predictions: Predictions, order: NDArray[np.intp], start: int, names: list[str]
+) -> Iterator[str]:
+    """Yields what "label" is of the texts from `start` on, and of several labels what "labels" is.
+
+    Args:
+        predictions: Of all texts.
+        order: (M, C), the numbers of the classes of M texts, the likeliest first.
+        start: The first of the texts.
+        names: C, in quotes.
+    """
+    answered = predictions.answered[start : start + len(order)].tolist()
+    likeliest = (
+        names[label] if answer else "null"
+        for label, answer in zip(order[:, 0].tolist(), answered, strict=True)
+    )
+    if predictions.problem_type != MULTI:
+        yield from likeliest
+        return
+    predicted = predictions.predicted[start : start + len(order)]
+    in_order = np.take_along_axis(predicted, order, axis=1)
+    for label, row, is_predicted in zip(likeliest, order, in_order, strict=True):
+        some = ", ".join([names[index] for index in row[is_predicted].tolist()])
+        yield f'{label}, "labels": [{some}]'
 
 
 def _shortest(numbers: NDArray[np.floating[Any]]) -> pa.StringArray:

@@ -18,6 +18,7 @@ from transformers import TrainerState
 
 from .arguments import Settings, given_fields
 from .batching import TokenizedTexts
+from .calibration import Calibration
 from .errors import InputError
 from .evaluation import Evaluation
 from .fetching import find_file
@@ -26,8 +27,8 @@ from .modeling_hf_attn import HfAttnClassifier
 from .sources import source_kind
 from .training_trace import ENTROPY
 
-# What records did not say before saves were pushed while training goes on.
-_OF_OLD_RECORDS = {"epoch": None, "is_finished": True}
+# What records did not say before saves were pushed while training goes on, and calibrated after.
+_OF_OLD_RECORDS = {"epoch": None, "is_finished": True, "calibration": None}
 IN_MEMORY = "a data set in memory"
 # Settings of a person or a place: what logs in, where things are uploaded and the text of the card.
 _PRIVATE = re.compile(r"hub_\w+|push_to_hub|\w+_token|trackio_\w+|output_dir|example")
@@ -49,6 +50,7 @@ def make_record(
     evaluations: Mapping[str, Evaluation] | None,
     state: TrainerState,
     seconds: Mapping[str, float],
+    calibration: Calibration | None = None,
 ) -> dict[str, Any]:
     """Gives the record of a run. It can be published: no token is in it, and of a path the name.
 
@@ -60,10 +62,12 @@ def make_record(
         evaluations: Name of a split to the final model's scores on it; None while training goes on.
         state: The trainer's, with the scores of each epoch.
         seconds: Wall time of the training loop ("train") and of everything ("total").
+        calibration: What was fitted to the validation texts after the training, if anything was.
 
     Returns:
         data, example, sizes, settings, versions, device, threads, processes, seed, seconds, epochs,
-        epoch, best_epoch, is_finished, metrics, baseline and classes, of what JSON can hold.
+        epoch, best_epoch, is_finished, calibration, metrics, baseline and classes, of what JSON can
+        hold.
     """
     data_arguments, model_arguments, arguments = settings
     scored = evaluations or {}
@@ -101,6 +105,7 @@ def make_record(
         "epoch": state.epoch,
         "best_epoch": best_epoch(state),
         "is_finished": evaluations is not None,
+        "calibration": None if calibration is None else calibration.to_dict(),
         "metrics": {name: result.scores for name, result in scored.items()},
         "baseline": {name: result.baseline for name, result in scored.items()},
         "classes": {name: result.classes for name, result in scored.items()},

@@ -60,6 +60,7 @@ def _continue_model(
     saved, tokenizer = load_unfolded(str(arguments.model), "training")
     fields = {name: getattr(saved.config, name) for name in HfAttnConfig.__annotations__}
     given = given_fields(arguments)
+    fields["label_thresholds"] = None  # of the logits before this training
     rates = {name: value for name, value in given.items() if name.endswith("_dropout")}
     model = HfAttnForSequenceClassification(HfAttnConfig(**{**fields, **task, **rates}))
     if (saved.config.id2label, saved.config.problem_type) == (

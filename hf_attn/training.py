@@ -31,6 +31,7 @@ from .arguments import (
     settings_from_options,
 )
 from .batching import TokenizedTexts, keep_batch
+from .calibration import Calibration, calibrate
 from .card import CARD_FILE, keeps_page, make_card
 from .checkpoints import check_same_model, checkpoint_to_resume
 from .data import label_names, load_text_dataset, take_fraction
@@ -76,6 +77,7 @@ class _RunSoFar:
         model: HfAttnForSequenceClassification,
         state: TrainerState,
         evaluations: Mapping[str, Evaluation] | None = None,
+        calibration: Calibration | None = None,
     ) -> RunFiles:
         """Gives what is known by now; without evaluations the run is not at its end."""
         now = time.perf_counter()
@@ -84,7 +86,7 @@ class _RunSoFar:
             "total": now - self.started,
         }
         record = make_record(
-            self.settings, model, self.data, self.texts, evaluations, state, seconds
+            self.settings, model, self.data, self.texts, evaluations, state, seconds, calibration
         )
         trace = None if self.tracing is None else self.tracing.trace_of(state)
         return RunFiles(record, self.token_counts, trace)
@@ -179,10 +181,13 @@ def run_training(
 def _finish(
     trainer: HfAttnTrainer, tokenizer: PreTrainedTokenizerBase, run_so_far: _RunSoFar
 ) -> TrainingRun:
-    """Evaluates, saves and pushes what was trained."""
+    """Calibrates, evaluates, saves and pushes what was trained."""
     texts, arguments = run_so_far.texts, trainer.args
     model = trainer.trained_classifier()
     model.set_reference(mean_token_feature(model, texts["train"]))
+    calibration = None
+    if run_so_far.settings[2].calibrate:
+        calibration = calibrate(model, texts, batch_size=arguments.eval_batch_size)
     evaluations: dict[str, Evaluation] = {
         name: evaluate_texts(
             model,
@@ -193,7 +198,7 @@ def _finish(
         for name in ("validation", "test")
         if name in texts
     }
-    files = run_so_far.files(model, trainer.state, evaluations)
+    files = run_so_far.files(model, trainer.state, evaluations, calibration)
     output_dir = Path(str(arguments.output_dir))
     run = TrainingRun(model, tokenizer, dict(files.record or {}), output_dir, files.trace)
     if trainer.is_world_process_zero():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from .explanation import LIKELY, Explanation, Explanations
+from .explanation import Explanation, Explanations
+from .probabilities import THRESHOLD
 from .problem_types import MULTI, REGRESSION
 from .word_sums import Reading
 
@@ -50,9 +51,12 @@ def notes(explanation: Explanation) -> Iterator[str]:
         )
     if explanation.problem_type == MULTI and explanation.target is None:
         number, total = len(explanation.shown), len(explanation.class_names)
-        why = f"each with a probability of at least {LIKELY:.0%}"
-        if explanation.probability < LIKELY:
-            why = f"the likeliest; none has a probability of {LIKELY:.0%}"
+        least = f"{THRESHOLD:.0%}"
+        if explanation.label_thresholds is not None:
+            least = "the label's threshold"
+        why = f"each with a probability of at least {least}"
+        if not explanation.predicted:
+            why = f"the likeliest; none has a probability of {least}"
         yield f"Shown: {number} of {total} labels, {why}. JSON and data frame hold all."
 
 

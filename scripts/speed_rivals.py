@@ -115,7 +115,7 @@ def load_explained(path: Path, threads: int, *, words: int = 0) -> Predict:
         predictions = predictor.predict(texts, explain=True)
         if words:
             predictions.top_words(words)
-        return predictions.labels
+        return cast("Sequence[str]", predictions.labels)  # it does not abstain
 
     return labels
 

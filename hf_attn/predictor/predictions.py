@@ -13,7 +13,8 @@ from typing import NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ..probabilities import logits_to_scores
+from ..probabilities import logits_to_scores, predicted_labels, reach
+from ..problem_types import MULTI
 from .encoding import EncodedTexts
 from .forward import Scored
 from .word_columns import WordColumns, WordContribution, word_columns
@@ -24,14 +25,18 @@ class Prediction:
     """What the model says of one text.
 
     Attributes:
-        label: The class with the highest score; for regression the name of the value.
-        score: Its probability; for regression the value.
+        label: The class with the highest score, None where the predictor abstains; for regression
+            the name of the value.
+        score: The highest probability; for regression the value.
         scores: Name and probability of every class, highest first.
+        labels: Of several labels those that reach their thresholds, the likeliest first; else
+            `label` alone. None of them where the predictor abstains.
     """
 
-    label: str
+    label: str | None
     score: float
     scores: dict[str, float]
+    labels: tuple[str, ...] = ()
 
 
 class TextBatch(NamedTuple):
@@ -61,6 +66,9 @@ class Predictions(Sequence[Prediction]):
         encoded: Their tokens.
         scored: Logits, and the tokens' contributions if they were asked for.
         token_name: Gives the name of a token from its id.
+        label_thresholds: The probability from which on each of several labels is predicted; None
+            for one half.
+        abstain_below: The least probability of the likeliest class that gives a label, or None.
     """
 
     batch: TextBatch
@@ -69,6 +77,8 @@ class Predictions(Sequence[Prediction]):
     encoded: EncodedTexts
     scored: Scored
     token_name: Callable[[int], str] = field(repr=False)
+    label_thresholds: Sequence[float] | None = None
+    abstain_below: float | None = None
 
     @property
     def logits(self) -> NDArray[np.float32]:
@@ -87,9 +97,31 @@ class Predictions(Sequence[Prediction]):
         return ids
 
     @cached_property
-    def labels(self) -> list[str]:
-        """The name of each text's likeliest class."""
-        return [self.class_names[index] for index in self.label_ids.tolist()]
+    def labels(self) -> list[str | None]:
+        """The name of each text's likeliest class, None where the predictor abstains."""
+        return [
+            self.class_names[index] if answered else None
+            for index, answered in zip(self.label_ids.tolist(), self.answered.tolist(), strict=True)
+        ]
+
+    @cached_property
+    def answered(self) -> NDArray[np.bool_]:
+        """(N,), False where the likeliest class is less probable than `abstain_below`."""
+        if self.abstain_below is None:
+            return np.ones(len(self), np.bool_)
+        return reach(self.scores, self.abstain_below)
+
+    @cached_property
+    def predicted(self) -> NDArray[np.bool_]:
+        """(N, C), which labels each text gets: of several labels those that reach their thresholds.
+
+        Of one class, or of values, the likeliest alone; none where the predictor abstains.
+        """
+        if self.problem_type == MULTI:
+            predicted = predicted_labels(self.probabilities, self.label_thresholds)
+        else:
+            predicted = np.arange(len(self.class_names)) == self.label_ids[:, None]
+        return predicted & self.answered[:, None]
 
     @cached_property
     def scores(self) -> NDArray[np.float32]:
@@ -111,7 +143,10 @@ class Predictions(Sequence[Prediction]):
         row = self.probabilities[index]
         order = np.argsort(-row, kind="stable")
         scores = {self.class_names[one]: float(row[one]) for one in order}
-        return Prediction(self.class_names[order[0]], float(row[order[0]]), scores)
+        predicted = self.predicted[index]
+        labels = tuple(self.class_names[one] for one in order if predicted[one])
+        label = self.class_names[order[0]] if self.answered[index] else None
+        return Prediction(label, float(row[order[0]]), scores, labels)
 
     @property
     def bias(self) -> NDArray[np.float32]:

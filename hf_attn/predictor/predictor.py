@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from ..probabilities import check_abstention
 from ..problem_types import SINGLE, problem_type_of
 from .encoding import EncodedTexts, TextEncoder
 from .forward import FoldedForward, Scored, join_scored
@@ -57,6 +58,7 @@ class Predictor:
             )
         self.class_names = tables.class_names
         self.problem_type = problem_type_of(tables)
+        self.label_thresholds = tables.label_thresholds
         self.num_threads = num_threads
         self._encoder = encoder
         self._forward = FoldedForward(
@@ -120,6 +122,7 @@ class Predictor:
         *,
         pairs: Sequence[str] | None = None,
         explain: bool = False,
+        abstain_below: float | None = None,
     ) -> Predictions:
         """Classifies texts.
 
@@ -128,20 +131,28 @@ class Predictor:
                 the tokenizer's maximum is cut.
             pairs: N second texts, for a model of pairs.
             explain: Whether to give what each word adds.
+            abstain_below: A text whose likeliest class is less probable gets no label; its scores
+                stay.
 
         Raises:
-            InputError: If a text is no string of valid Unicode, or there are not N second texts.
+            InputError: If a text is no string of valid Unicode, if there are not N second texts, or
+                if `abstain_below` is no probability or the model gives values.
         """
+        check_abstention(abstain_below, self.problem_type)
         batch = TextBatch(texts, pairs)
         if self.num_threads == 1 or len(texts) <= _TEXTS_AT_ONCE:
-            return self._score(batch, self._encode(batch), explain)
+            return self._score(batch, self._encode(batch), explain, abstain_below)
         parts = list(self.stream(_cut(batch), explain=explain))
         encoded = self._encoder.join([part.encoded for part in parts], texts, pairs)
         scored = join_scored([part.scored for part in parts])
-        return self._predictions(batch, encoded, scored)
+        return self._predictions(batch, encoded, scored, abstain_below)
 
     def stream(
-        self, batches: Iterable[TextBatch | Sequence[str]], *, explain: bool = False
+        self,
+        batches: Iterable[TextBatch | Sequence[str]],
+        *,
+        explain: bool = False,
+        abstain_below: float | None = None,
     ) -> Iterator[Predictions]:
         """Yields the predictions of each batch of texts, in order and one at a time.
 
@@ -151,14 +162,16 @@ class Predictor:
         Args:
             batches: Batches of texts, or of texts and their pairs; none is held after its turn.
             explain: Whether to give what each word adds.
+            abstain_below: As of [`predict`].
 
         Raises:
             InputError: As [`predict`] does, when the batch's turn comes.
         """
+        check_abstention(abstain_below, self.problem_type)
         of_texts = (one if isinstance(one, TextBatch) else TextBatch(one) for one in batches)
         if self.num_threads == 1:
             for batch in of_texts:
-                yield self._score(batch, self._encode(batch), explain)
+                yield self._score(batch, self._encode(batch), explain, abstain_below)
             return
 
         def encode_next() -> tuple[TextBatch, EncodedTexts] | None:
@@ -171,18 +184,34 @@ class Predictor:
             coming = ahead.submit(encode_next)
             while (encoded := coming.result()) is not None:
                 coming = ahead.submit(encode_next)
-                yield self._score(*encoded, explain)
+                yield self._score(*encoded, explain, abstain_below)
 
     def _encode(self, batch: TextBatch) -> EncodedTexts:
         return self._encoder.encode(batch.texts, batch.pairs)
 
-    def _score(self, batch: TextBatch, encoded: EncodedTexts, explain: bool) -> Predictions:
+    def _score(
+        self, batch: TextBatch, encoded: EncodedTexts, explain: bool, abstain_below: float | None
+    ) -> Predictions:
         scored = self._forward(encoded.token_ids, encoded.lengths, explain=explain)
-        return self._predictions(batch, encoded, scored)
+        return self._predictions(batch, encoded, scored, abstain_below)
 
-    def _predictions(self, batch: TextBatch, encoded: EncodedTexts, scored: Scored) -> Predictions:
-        names = self._encoder.token_name
-        return Predictions(batch, self.class_names, self.problem_type, encoded, scored, names)
+    def _predictions(
+        self,
+        batch: TextBatch,
+        encoded: EncodedTexts,
+        scored: Scored,
+        abstain_below: float | None,
+    ) -> Predictions:
+        return Predictions(
+            batch,
+            self.class_names,
+            self.problem_type,
+            encoded,
+            scored,
+            self._encoder.token_name,
+            label_thresholds=self.label_thresholds,
+            abstain_below=abstain_below,
+        )
 
 
 def _cut(batch: TextBatch) -> Iterator[TextBatch]:

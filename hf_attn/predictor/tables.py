@@ -63,6 +63,8 @@ class FoldedTables:
         pad_token_id: What stands before the first token in a bigram.
         class_names: C names, in the order of the logits.
         problem_type: The task, as the configuration has it.
+        label_thresholds: C probabilities, from which on each of several labels is predicted; None
+            for one half.
     """
 
     tokens: TokenTables
@@ -74,6 +76,7 @@ class FoldedTables:
     pad_token_id: int
     class_names: tuple[str, ...]
     problem_type: str | None
+    label_thresholds: tuple[float, ...] | None = None
 
     @classmethod
     def from_model(cls, model: HfAttnFoldedForSequenceClassification) -> FoldedTables:
@@ -126,6 +129,7 @@ class FoldedTables:
             pad_token_id=config["pad_token_id"] or 0,
             class_names=tuple(names[index] for index in sorted(names)),
             problem_type=config.get("problem_type"),
+            label_thresholds=_thresholds(config.get("label_thresholds"), len(names)),
         )
 
 
@@ -155,6 +159,23 @@ def _token_tables(prefix: str, tensors: Mapping[str, NDArray[Any]]) -> TokenTabl
         direct_values=table("direct_values"),
         context_values=table("context_values"),
     )
+
+
+def _thresholds(numbers: Any, num_labels: int) -> tuple[float, ...] | None:
+    """Gives the thresholds of the labels.
+
+    Raises:
+        InputError: If there is not one probability for each.
+    """
+    if numbers is None:
+        return None
+    is_whole = isinstance(numbers, list) and len(numbers) == num_labels
+    if not is_whole or not all(isinstance(one, float) and 0 < one < 1 for one in numbers):
+        raise InputError(
+            f"expected label_thresholds of {num_labels} numbers above 0 and below 1 in "
+            f"{_CONFIG}, got {numbers!r}. Fold the model again or take it from another copy."
+        )
+    return tuple(numbers)
 
 
 def _floats(array: NDArray[Any]) -> Array:
