@@ -128,6 +128,10 @@ class HfAttnTrainingArguments(TrainingArguments):
         True,
         "whether to fit a temperature, and thresholds of several labels, to the validation texts",
     )
+    threshold_average: str = _setting(
+        "micro",
+        "F1 that those thresholds make high: micro (one for all), or macro (each label's own)",
+    )
     training_trace: bool = _setting(
         True, "whether to trace attention, and say after each epoch what its numbers say"
     )
@@ -255,6 +259,10 @@ def _checked(settings: Settings) -> Settings:
     if not 0 < data.train_fraction <= 1:
         raise InputError(f"train_fraction must be in (0, 1], got {data.train_fraction!r}.")
     _check_numbers(training)
+    if training.threshold_average not in ("micro", "macro"):
+        raise InputError(
+            f"threshold_average must be micro or macro, got {training.threshold_average!r}."
+        )
     _check_card_settings(training)
     _check_starting_point(model)
     with _as_input_errors():

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 # A temperature outside would be the sign of texts that say nothing about it.
 COLDEST, HOTTEST = 0.05, 20.0
 # A label of fewer texts than these has the threshold of all labels together.
-LEAST_TEXTS = 20
+LEAST_TEXTS = 100
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ def calibrate(
     texts: Mapping[str, TokenizedTexts],
     *,
     split: str = "validation",
+    average: str = "micro",
     batch_size: int = 64,
 ) -> Calibration | None:
     """Divides a classifier's logits by a temperature, and sets the thresholds of several labels.
@@ -67,6 +68,7 @@ def calibrate(
         model: The classifier, which changes. One of several labels must have no thresholds yet.
         texts: Name of a split to its tokenized and labelled texts.
         split: What to fit it on: texts that the model was not trained on.
+        average: As `fit_thresholds` takes it.
         batch_size: Texts at once.
 
     Returns:
@@ -88,7 +90,7 @@ def calibrate(
     thresholds = None
     if task == MULTI:
         logits = predict_logits(model, texts[split], batch_size)
-        thresholds = fit_thresholds(logits_to_scores(logits, task), labels)
+        thresholds = fit_thresholds(logits_to_scores(logits, task), labels, average)
         model.config.label_thresholds = thresholds
     return Calibration(split, temperature, thresholds, before)
 
@@ -128,24 +130,31 @@ def fit_temperature(task: ProblemType, logits: NDArray[Any], labels: NDArray[Any
     return float(1 / brentq(slope, least, most, xtol=1e-12))
 
 
-def fit_thresholds(probabilities: NDArray[Any], labels: NDArray[Any]) -> list[float]:
-    """Gives for each label the threshold of the highest F1.
+def fit_thresholds(
+    probabilities: NDArray[Any], labels: NDArray[Any], average: str = "micro"
+) -> list[float]:
+    """Gives for each label the probability from which on it is predicted.
 
-    A threshold that is fitted on a few texts is that of their accidents. Labels of fewer than 20
-    texts share the one threshold of the highest micro-F1 over all labels.
+    The highest micro-F1 has one threshold for all where probabilities are right, and one number
+    that is fitted on all labels holds for rare ones, too. The highest macro-F1 has one for each.
+    But a threshold that is fitted on few texts is that of their accidents, so labels of fewer than
+    100 keep the one for all.
 
     Args:
         probabilities: (N, C), each of its own, in float32.
         labels: (N, C), 0 and 1.
+        average: The F1 to make high: "micro", of all decisions, or "macro", of each label.
 
     Returns:
-        C numbers in (0, 1). A label counts as predicted where its probability is as high.
+        C numbers in (0, 1). A label is predicted where its probability is as high.
 
-    Source: Yang 2001, "A Study on Thresholding Strategies for Text Categorization", on SCut and
-    its fallback for rare categories.
+    Source: Lipton et al. 2014, "Optimal Thresholding of Classifiers to Maximize F1 Measure"; Yang
+    2001, "A Study of Thresholding Strategies for Text Categorization", on the rare labels.
     """
     truth = labels > THRESHOLD
     shared = best_threshold(probabilities.ravel(), truth.ravel())
+    if average == "micro":
+        return [shared] * labels.shape[1]
     return [
         best_threshold(probabilities[:, label], truth[:, label]) if count >= LEAST_TEXTS else shared
         for label, count in enumerate(truth.sum(0).tolist())

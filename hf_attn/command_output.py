@@ -67,11 +67,14 @@ def print_run(console: Console, run: TrainingRun) -> None:
 
 def _calibration_line(calibration: Mapping[str, Any]) -> str:
     thresholds = calibration["label_thresholds"]
-    more = "." if thresholds is None else ", and a threshold for each label."
     temperature = calibration["temperature"]
+    line = f"Calibrated on validation: temperature {temperature:.3g}"
     if temperature == 1:
-        return f"Calibrated: the validation texts do not tell a temperature{more}"
-    return f"Calibrated on the validation texts: logits divided by {temperature:.3g}{more}"
+        line = "Not calibrated: no temperature fits the validation texts best"
+    if thresholds is None:
+        return f"{line}."
+    least, most = min(thresholds), max(thresholds)
+    return f"{line}; thresholds {least:.2f}" + ("." if least == most else f" to {most:.2f}.")
 
 
 def print_evaluation(console: Console, result: Evaluation) -> None:

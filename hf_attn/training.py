@@ -186,8 +186,14 @@ def _finish(
     model = trainer.trained_classifier()
     model.set_reference(mean_token_feature(model, texts["train"]))
     calibration = None
-    if run_so_far.settings[2].calibrate:
-        calibration = calibrate(model, texts, batch_size=arguments.eval_batch_size)
+    settings = run_so_far.settings[2]
+    if settings.calibrate:
+        calibration = calibrate(
+            model,
+            texts,
+            average=settings.threshold_average,
+            batch_size=arguments.eval_batch_size,
+        )
     evaluations: dict[str, Evaluation] = {
         name: evaluate_texts(
             model,
