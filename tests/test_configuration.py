@@ -76,6 +76,20 @@ def named(fields):
             "num_labels must be the number of names.*num_labels=3 with 2 names",
         ),
         ({"id2label": {0: "ham", 1: "ham"}}, "each other's inverse, with distinct names"),
+        (
+            {"label_thresholds": [0.5], "num_labels": 2},
+            "label_thresholds must hold a number for each label, got 1 for 2",
+        ),
+        (
+            {"label_thresholds": [0.5, 1.0]},
+            "label_thresholds must be probabilities above 0 and below 1, got 1.0 for 'LABEL_1'",
+        ),
+        ({"label_thresholds": [0.0, 0.5]}, "above 0 and below 1, got 0.0 for 'LABEL_0'"),
+        ({"label_thresholds": [float("nan"), 0.5]}, "above 0 and below 1, got nan"),
+        (
+            {"label_thresholds": [0.5, 0.5], "problem_type": "regression"},
+            "label_thresholds are for problem_type='multi_label_classification', got 'regression'",
+        ),
     ],
     ids=lambda value: (
         ",".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else ""
@@ -96,6 +110,7 @@ def test_value_out_of_range_is_refused(fields, message):
         {"relative_attention_num_buckets": 4, "relative_attention_max_distance": 2},
         {"attention_dropout": 0.99},
         {"problem_type": "regression", "num_labels": 1},
+        {"label_thresholds": [0.001, 0.999]},
     ],
     ids=named,
 )
