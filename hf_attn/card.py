@@ -17,7 +17,7 @@ from .card_page import CARD_FILE as CARD_FILE
 from .card_page import CARD_MARK
 from .card_page import keeps_page as keeps_page
 from .card_tables import decision_table, epochs_table, label_table, results_table, shown_labels
-from .card_training import WATTS_A_THREAD, energy, reproduction, settings_line
+from .card_training import WATTS_A_THREAD, calibration_line, energy, reproduction, settings_line
 from .corpora import CORPORA
 from .errors import InputError
 from .explainer import explain
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 _LONGEST_EXAMPLE = 200
 _LONGEST_IN_CODE = 60
 # What the template asks for of a model without a record, too.
-_UNKNOWN = {"license": None, "language": None}
+_UNKNOWN = {"license": None, "language": None, "calibration": None}
 
 
 def render_card(folder: Path, repo_id: str | None = None, *, revision: str | None = None) -> str:
@@ -164,6 +164,7 @@ def _of_training(
         "corpus": CORPORA.get(data["source"]) if data["kind"] == "corpus" else None,
         "num_cut": sum(data["texts_cut"].values()),
         "settings": settings_line(record),
+        "calibration": calibration_line(record),
         "energy": energy(record),
         "watts": WATTS_A_THREAD,
         "reproduction": Markup(reproduction(record, name)),

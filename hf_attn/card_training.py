@@ -41,6 +41,25 @@ def settings_line(record: Mapping[str, Any]) -> Markup:
     return Markup(", ".join(values))
 
 
+def calibration_line(record: Mapping[str, Any]) -> str | None:
+    """Gives what was fitted to the validation texts after the training; None if nothing was."""
+    fitted = record["calibration"]
+    if fitted is None or (fitted["temperature"] == 1 and fitted["label_thresholds"] is None):
+        return None
+    parts = []
+    if fitted["temperature"] != 1:
+        parts.append(f"The logits are divided by a temperature, {fitted['temperature']:.3g}.")
+    if fitted["label_thresholds"] is not None:
+        least, most = min(fitted["label_thresholds"]), max(fitted["label_thresholds"])
+        span = f"{least:.2f}" if least == most else f"{least:.2f} to {most:.2f}"
+        parts.append(
+            f"A label counts as predicted from a probability of {span} on (`label_thresholds` in "
+            "`config.json`, which transformers' own pipeline does not read)."
+        )
+    parts.append("Fitted to the validation texts.")
+    return " ".join(parts)
+
+
 def energy(record: Mapping[str, Any]) -> float | None:
     """Gives an estimate of the energy that a run on CPUs took, in watt-hours; else None."""
     if record["device"] != "cpu":
