@@ -136,6 +136,16 @@ def test_metadata_say_classes_and_task_and_nothing_of_the_machine(tmp_path):
         assert trace not in content
 
 
+def test_metadata_have_thresholds_of_several_labels(tmp_path):
+    model = classifier(
+        num_labels=2, problem_type="multi_label_classification", label_thresholds=[0.25, 0.75]
+    )
+    export_onnx(fold(model), tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    about = session.get_modelmeta().custom_metadata_map
+    assert json.loads(about["label_thresholds"]) == [0.25, 0.75]
+
+
 def test_file_is_valid_onnx_with_any_batch_and_length(exported):
     graph = onnx.load(exported[1])
     onnx.checker.check_model(graph, full_check=True)
