@@ -13,6 +13,8 @@ from transformers import AutoModelForSequenceClassification
 from hf_attn import HfAttnTokenizer, InputError, Predictor, explain, fold, train
 from hf_attn.batching import TokenizedTexts
 from hf_attn.calibration import best_threshold, calibrate, fit_temperature, fit_thresholds
+from hf_attn.card_training import calibration_line
+from hf_attn.command_output import _calibration_line
 from hf_attn.evaluation import evaluate_texts
 from hf_attn.folding_loss import measure_loss
 from hf_attn.loading import load_classifier
@@ -408,6 +410,39 @@ def test_calibrating_again_changes_nothing(tmp_path):
     assert again.before["validation"] == pytest.approx(
         run.record["metrics"]["validation"], abs=1e-6
     )
+
+
+@pytest.mark.parametrize(
+    ("temperature", "thresholds", "in_card", "in_terminal"),
+    [
+        (1, None, None, "Not calibrated: no temperature fits the validation texts best."),
+        (
+            0.5, None,
+            "The logits are divided by a temperature, 0.5. Fitted to the validation texts.",
+            "Calibrated on validation: temperature 0.5.",
+        ),
+        (
+            2, [0.25, 0.25],
+            "The logits are divided by a temperature, 2. A label counts as predicted from a "
+            "probability of 0.25 on (`label_thresholds` in `config.json`, which transformers' own "
+            "pipeline does not read). Fitted to the validation texts.",
+            "Calibrated on validation: temperature 2; thresholds 0.25.",
+        ),
+        (
+            1, [0.25, 0.5],
+            "A label counts as predicted from a probability of 0.25 to 0.50 on (`label_thresholds` "
+            "in `config.json`, which transformers' own pipeline does not read). Fitted to the "
+            "validation texts.",
+            "Not calibrated: no temperature fits the validation texts best; thresholds 0.25 to "
+            "0.50.",
+        ),
+    ],
+)  # fmt: skip
+def test_card_and_terminal_say_what_was_fitted(temperature, thresholds, in_card, in_terminal):
+    fitted = {"temperature": temperature, "label_thresholds": thresholds}
+    assert calibration_line({"calibration": fitted}) == in_card
+    assert _calibration_line(fitted) == in_terminal
+    assert calibration_line({"calibration": None}) is None
 
 
 def test_unknown_threshold_average_is_refused(tmp_path):
