@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import difflib
 import json
+import math
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -79,7 +80,7 @@ class ModelArguments:
 
 
 # What a run may set anew for a model that it starts from.
-_CAN_CHANGE = {
+CAN_CHANGE = {
     "model",
     "max_length",
     "lora_rank",
@@ -135,6 +136,12 @@ class HfAttnTrainingArguments(TrainingArguments):
     training_trace: bool = _setting(
         True, "whether to trace attention, and say after each epoch what its numbers say"
     )
+    autotune_seconds: float | None = _setting(
+        None,
+        "seconds to search for better settings by the validation score, before the training; the "
+        "same command goes on with a search that was interrupted",
+    )
+    autotune_trials: int | None = _setting(None, "most settings that such a search tries")
     overwrite: bool = _setting(False, "whether a model in the output folder may be replaced")
     license: str | None = _setting(None, "licence of the model, for its card: apache-2.0, ...")
     language: str | None = _setting(None, "languages of the texts, for the card: en or de,fr")
@@ -283,6 +290,36 @@ def _check_numbers(arguments: HfAttnTrainingArguments) -> None:
         value = getattr(arguments, name)
         if not isinstance(value, (int, float)) or value < least:
             raise InputError(f"{name} must be a number from {least} on, got {value!r}.")
+    _check_search(arguments)
+
+
+def _check_search(arguments: HfAttnTrainingArguments) -> None:
+    """Refuses a search for settings that could not find any."""
+    seconds, trials = arguments.autotune_seconds, arguments.autotune_trials
+    if seconds is None:
+        if trials is not None:
+            raise InputError(
+                f"autotune_trials={trials!r} limits a search, and there is none. Add "
+                "--autotune-seconds N."
+            )
+        return
+    if not isinstance(seconds, (int, float)) or not 0 < seconds < math.inf:
+        raise InputError(
+            f"autotune_seconds must be a number above 0, got {seconds!r}. Say how long to search, "
+            "or leave it out."
+        )
+    if trials is not None and (not isinstance(trials, int) or trials < 1):
+        raise InputError(f"autotune_trials must be a whole number from 1 on, got {trials!r}.")
+    if arguments.eval_strategy == "no":
+        raise InputError(
+            "autotune_seconds chooses by the validation score, and eval_strategy='no' gives none. "
+            "Leave one of them out."
+        )
+    if arguments.world_size > 1:
+        raise InputError(
+            f"autotune_seconds searches in one process, got {arguments.world_size}. Search in one, "
+            "then train in several with --config tuned.yaml."
+        )
 
 
 def _check_card_settings(arguments: HfAttnTrainingArguments) -> None:
@@ -309,7 +346,7 @@ def _check_starting_point(arguments: ModelArguments) -> None:
                 "fresh embeddings would stay random. Add --model."
             )
         return
-    settled = given_fields(arguments).keys() - _CAN_CHANGE
+    settled = given_fields(arguments).keys() - CAN_CHANGE
     if settled:
         raise InputError(
             f"--model {arguments.model} brings its own {', '.join(sorted(settled))}. Leave that "

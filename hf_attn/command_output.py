@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from .file_names import TUNED_FILE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -46,6 +48,15 @@ def print_run(console: Console, run: TrainingRun) -> None:
         f"({len(record['epochs'])} epochs, {record['sizes']['parameters']:,} parameters).",
         highlight=False,
     )
+    tuning = record["tuning"]
+    if tuning is not None:
+        console.print(
+            f"Settings: the best of {tuning['trials']} trials in {tuning['seconds']:.0f} s, kept "
+            f"in {run.output_dir / TUNED_FILE}.",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
     task = record["data"]["problem_type"].replace("_", " ")
     num_labels = len(record["data"]["labels"])
     labels = "1 label" if num_labels == 1 else f"{num_labels} labels"

@@ -14,5 +14,8 @@ RECORD_FILE = "run.json"
 COUNTS_FILE = "token_counts.json"
 TRACE_FILE = "training_trace.json"
 TRACE_PAGE = "training_trace.md"
+# Of a search for settings: its trials, and what it chose.
+TRIALS_FILE = "tuning.json"
+TUNED_FILE = "tuned.yaml"
 # Of a checkpoint; what `Trainer` writes last.
 STATE_FILE = "trainer_state.json"

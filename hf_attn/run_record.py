@@ -27,15 +27,16 @@ from .modeling_hf_attn import HfAttnClassifier
 from .sources import source_kind
 from .training_trace import ENTROPY
 
-# What records did not say before saves were pushed while training goes on, and calibrated after.
-_OF_OLD_RECORDS = {"epoch": None, "is_finished": True, "calibration": None}
+# What records did not say before saves were pushed while training goes on, settings were searched
+# and logits calibrated.
+_OF_OLD_RECORDS = {"epoch": None, "is_finished": True, "tuning": None, "calibration": None}
 IN_MEMORY = "a data set in memory"
 # Settings of a person or a place: what logs in, where things are uploaded and the text of the card.
 _PRIVATE = re.compile(r"hub_\w+|push_to_hub|\w+_token|trackio_\w+|output_dir|example")
 # Settings that lead to the same model whatever they are.
 _WITHOUT_EFFECT = re.compile(
     r"overwrite|resume_from_checkpoint|disable_tqdm|report_to|run_name|project|log(ging)?_\w+|debug|"
-    r"training_trace|include_num_input_tokens_seen"
+    r"training_trace|autotune_\w+|include_num_input_tokens_seen"
 )
 # Tokens of a text that the card can show as a table.
 _EXAMPLE_TOKENS = range(6, 13)
@@ -50,6 +51,7 @@ def make_record(
     evaluations: Mapping[str, Evaluation] | None,
     state: TrainerState,
     seconds: Mapping[str, float],
+    tuning: Mapping[str, Any] | None = None,
     calibration: Calibration | None = None,
 ) -> dict[str, Any]:
     """Gives the record of a run. It can be published: no token is in it, and of a path the name.
@@ -62,12 +64,13 @@ def make_record(
         evaluations: Name of a split to the final model's scores on it; None while training goes on.
         state: The trainer's, with the scores of each epoch.
         seconds: Wall time of the training loop ("train") and of everything ("total").
+        tuning: What the search for settings did; None without one.
         calibration: What was fitted to the validation texts after the training, if anything was.
 
     Returns:
-        data, example, sizes, settings, versions, device, threads, processes, seed, seconds, epochs,
-        epoch, best_epoch, is_finished, calibration, metrics, baseline and classes, of what JSON can
-        hold.
+        data, example, sizes, settings, tuning, versions, device, threads, processes, seed, seconds,
+        epochs, epoch, best_epoch, is_finished, calibration, metrics, baseline and classes, of what
+        JSON can hold.
     """
     data_arguments, model_arguments, arguments = settings
     scored = evaluations or {}
@@ -93,8 +96,9 @@ def make_record(
             "model": _publishable(vars(model_arguments))
             | {name: getattr(model.config, name) for name in model_arguments.config_fields()},
             "training": _publishable(arguments.to_dict()),
-            "given": _given(settings),
+            "given": given_settings(settings),
         },
+        "tuning": tuning,
         "versions": {"python": platform.python_version(), **_versions()},
         "device": arguments.device.type,
         "processes": arguments.world_size,
@@ -139,8 +143,11 @@ def read_record(name_or_path: str | Path) -> dict[str, Any] | None:
         ) from error
 
 
-def _given(settings: Settings) -> dict[str, Any]:
-    """Gives the settings that were given and can change the model, but for the data set."""
+def given_settings(settings: Settings) -> dict[str, Any]:
+    """Gives the settings that were given and can change the model, but for the data set.
+
+    They can be published, as the record can.
+    """
     data, model, arguments = settings
     training = arguments.to_dict()
     given = {

@@ -25,9 +25,16 @@ logger = logging.getLogger(__name__)
 
 
 def build_starting_point(
-    arguments: ModelArguments, train_split: datasets.Dataset
+    arguments: ModelArguments,
+    train_split: datasets.Dataset,
+    tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> tuple[HfAttnForSequenceClassification, PreTrainedTokenizerBase]:
     """Gives the model and the tokenizer to train, with the labels of the data.
+
+    Args:
+        arguments: What to build.
+        train_split: Its texts make the vocabulary, its labels the classes.
+        tokenizer: One that was built before from the same texts and settings.
 
     Raises:
         InputError: If what to start from cannot be loaded or does not fit.
@@ -40,7 +47,8 @@ def build_starting_point(
     }
     if arguments.model is not None:
         return _continue_model(arguments, task)
-    tokenizer = _build_tokenizer(arguments, _texts_of(train_split))
+    if tokenizer is None:
+        tokenizer = _build_tokenizer(arguments, _texts_of(train_split))
     config = HfAttnConfig(
         vocab_size=len(tokenizer),
         pad_token_id=tokenizer.pad_token_id,

@@ -52,6 +52,8 @@ from .trainer import HfAttnTrainer, prepare_repository
 from .training_run import PushError, TrainingRun, push_run
 from .training_trace import drop_training_trace
 from .training_trace_callback import TrainingTraceCallback
+from .tuning_search import check_optuna, tune
+from .tuning_trials import drop_search, finish_search, search_is_open
 
 # The default length of a run: passes over a large data set, steps on a small one.
 _LEAST_EPOCHS = 4
@@ -69,6 +71,7 @@ class _RunSoFar:
     token_counts: dict[str, int]
     tracing: TrainingTraceCallback | None
     started: float
+    tuning: Mapping[str, Any] | None = None
     train_started: float = math.nan
     train_ended: float | None = None
 
@@ -86,7 +89,15 @@ class _RunSoFar:
             "total": now - self.started,
         }
         record = make_record(
-            self.settings, model, self.data, self.texts, evaluations, state, seconds, calibration
+            self.settings,
+            model,
+            self.data,
+            self.texts,
+            evaluations,
+            state,
+            seconds,
+            self.tuning,
+            calibration,
         )
         trace = None if self.tracing is None else self.tracing.trace_of(state)
         return RunFiles(record, self.token_counts, trace)
@@ -139,13 +150,19 @@ def run_training(
     data_arguments, model_arguments, arguments = settings
     started = time.perf_counter()
     output_dir = Path(str(arguments.output_dir))
-    resume = checkpoint_to_resume(arguments.resume_from_checkpoint, output_dir)
+    resume = _checkpoint_of(arguments, output_dir)
     check_output_folder(output_dir, overwrite=arguments.overwrite, resume=resume is not None)
+    if arguments.autotune_seconds is not None:
+        check_optuna()
     if model_arguments.model is not None:
         check_trainable(model_arguments.model)
     if arguments.push_to_hub and arguments.process_index == 0:  # before minutes are spent
         arguments.hub_model_id = prepare_repository(arguments, arguments.hub_token)
     data = _load_data(data_arguments, model_arguments, arguments.seed)
+    tuning = None
+    if arguments.autotune_seconds is not None:
+        settings, tuning = _tune(settings, data, tell, resume)
+        _, model_arguments, arguments = settings
     set_seed(arguments.seed)
     model, tokenizer = build_starting_point(model_arguments, data["train"])
     texts = {name: TokenizedTexts.from_dataset(split, tokenizer) for name, split in data.items()}
@@ -161,6 +178,7 @@ def run_training(
         count_tokens(texts["train"], tokenizer),
         _tracing(arguments, texts, tell),
         started,
+        tuning,
     )
     trainer = _build_trainer(model, tokenizer, run_so_far, callbacks)
     run_so_far.train_started = time.perf_counter()
@@ -221,6 +239,9 @@ def _save(run: TrainingRun, files: RunFiles, *, overwrite: bool) -> None:
         write_model(folder, run.model, run.tokenizer, files)
         if files.trace is None:
             drop_training_trace(run.output_dir)  # of the model that is replaced
+        if run.record["tuning"] is None:
+            drop_search(run.output_dir)
+    finish_search(run.output_dir)
     if overwrite or not keeps_page(run.output_dir):
         card = make_card(run.model, run.tokenizer, files, run.output_dir.resolve().name)
         with writing_to(run.output_dir), staged(run.output_dir) as folder:
@@ -267,6 +288,28 @@ def _build_trainer(
     if arguments.load_best_model_at_end and arguments.early_stopping_patience:
         trainer.add_callback(EarlyStoppingCallback(arguments.early_stopping_patience))
     return trainer
+
+
+def _checkpoint_of(arguments: HfAttnTrainingArguments, folder: Path) -> Path | None:
+    """Gives the checkpoint that the run goes on from; None at the start and in a search."""
+    in_search = arguments.autotune_seconds is not None and search_is_open(folder)
+    if in_search and not any(folder.glob("checkpoint-*")):
+        return None
+    return checkpoint_to_resume(arguments.resume_from_checkpoint, folder)
+
+
+def _tune(
+    settings: Settings,
+    data: datasets.DatasetDict,
+    tell: Callable[[str], object] | None,
+    resume: Path | None,
+) -> tuple[Settings, dict[str, Any]]:
+    """Gives the best settings that a search finds, and its record."""
+    arguments = settings[2]
+    if tell is None and not arguments.disable_tqdm:
+        tell = write_line
+    tuned = tune(settings, data, _fit_to_data, tell=tell, keep_checkpoints=resume is not None)
+    return tuned.settings, tuned.record
 
 
 def _tracing(
