@@ -196,8 +196,10 @@ class _Search:
                 ),
                 **options,
             )
-        except ValueError:  # what Trainer takes for the best trial, where there may be none
-            if self._study.get_trials(states=[optuna.trial.TrialState.COMPLETE]):
+        except ValueError:
+            # Trainer asks for the best trial, and where none came to its end there is none.
+            states = {trial.state.name for trial in self._study.get_trials(deepcopy=False)}
+            if states & {"COMPLETE", "FAIL"}:
                 raise
         self._keep_finished()
 
@@ -276,9 +278,7 @@ class _Search:
     def _line_of(self, number: int) -> str:
         """Gives a line on a trial: its score, the best so far, the time left, what it changed."""
         trainer, trial, best = self._trainer, self._trials[number], self._best()
-        result = "given up" if trial.state == "pruned" else f"{trainer.metric} is no number"
-        if trial.score is not None:
-            result = f"{trainer.metric} {trial.score:.4f}"
+        result = "given up" if trial.score is None else f"{trainer.metric} {trial.score:.4f}"
         so_far = "none yet" if best is None else f"{self._trials[best].score:.4f}"
         values = values_of(trainer.space, trial.params, trainer.start)
         changed = {name: one for name, one in values.items() if one != trainer.start[name]}

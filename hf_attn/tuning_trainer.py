@@ -1,8 +1,9 @@
-"""`Trainer` for the trials of a search: each builds its own model, and ends when the time is over."""
+"""`Trainer` for the trials of a search: each builds its model, and ends when the time is over."""
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -96,7 +97,7 @@ class TrialTrainer(HfAttnTrainer):
         model, texts = starts.build({})
         task = cast(ProblemType, model.config.problem_type)
         arguments = _arguments_of_trials(settings[2])
-        fit(arguments, task, texts, model.config.num_labels)
+        fit(arguments, task, texts, len(model.config.class_names))
 
         def compute_metrics(predicted: EvalPrediction) -> dict[str, float]:
             return score_logits(
@@ -151,8 +152,9 @@ class TrialTrainer(HfAttnTrainer):
             metrics: Of the evaluation that has just ended.
         """
         score, before = metrics[f"eval_{self.metric}"], self._watch.score
-        if before is not None and self.args.load_best_model_at_end:
-            score = max(score, before) if self.greater_is_better else min(score, before)
+        if before is not None and not math.isnan(before) and self.args.load_best_model_at_end:
+            is_better = score > before if self.greater_is_better else score < before
+            score = score if is_better else before
         self._watch.score = score
         return score
 
@@ -225,7 +227,7 @@ class _Watch(TrainerCallback):
 
         if self._trainer.is_time_over():
             self._trial.study.stop()
-        if self.score is None:  # Trainer would score it as it is
+        if self.score is None or math.isnan(self.score):  # Trainer would score it as it is
             raise optuna.TrialPruned
 
 

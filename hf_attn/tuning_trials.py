@@ -15,7 +15,6 @@ from .errors import InputError
 from .file_names import TRIALS_FILE, TUNED_FILE
 from .saving import staged
 
-COMPLETE = "complete"
 _FINISHED = "is_finished"
 _BROKEN = "The file is broken: delete it to search anew."
 _ROWS_AT_ONCE = 10_000
@@ -27,15 +26,14 @@ class Trial:
 
     Attributes:
         params: What was drawn, by the name of the setting.
-        state: "complete"; "pruned" if it was given up, or stopped before it was scored; "fail" if
-            its score is no number.
-        score: The validation score of its best epoch; None without one.
+        state: "complete", or "pruned" if it was given up or ended before it had a score.
+        score: The validation score of its best epoch; None if it was pruned.
         seconds: From the end of the trial before to its own.
         scores: Step to the score by then.
     """
 
     params: dict[str, Any]
-    state: Literal["complete", "pruned", "fail"]
+    state: Literal["complete", "pruned"]
     score: float | None
     seconds: float
     scores: dict[int, float] = field(default_factory=dict)
@@ -47,7 +45,7 @@ def best_of(trials: Iterable[Trial], *, greater_is_better: bool) -> int | None:
     scored = {
         number: sign * trial.score
         for number, trial in enumerate(trials)
-        if trial.state == COMPLETE and trial.score is not None
+        if trial.score is not None
     }
     return max(scored, key=scored.__getitem__, default=None)
 
