@@ -308,7 +308,8 @@ def _tune(
     arguments = settings[2]
     if tell is None and not arguments.disable_tqdm:
         tell = write_line
-    tuned = tune(settings, data, _fit_to_data, tell=tell, keep_checkpoints=resume is not None)
+    with writing_to(Path(str(arguments.output_dir))):
+        tuned = tune(settings, data, _fit_to_data, tell=tell, keep_checkpoints=resume is not None)
     return tuned.settings, tuned.record
 
 

@@ -96,12 +96,8 @@ _FIRST_CHANGES: tuple[tuple[str, Any], ...] = (
     ("learning_rate", 5e-3),
     ("hidden_size", 128),
 )
-# Settings that a drawn number of passes would not matter for, or that a drawn width would not fit.
-_SETTLED_BY = {
-    "num_train_epochs": "max_steps",
-    "hidden_size": "embeddings",
-    "min_frequency": "tokenizer",
-}
+# Settings beside which others are without effect.
+_SETTLED_BY = {"num_train_epochs": "max_steps", "min_frequency": "tokenizer"}
 _DIGITS = 3
 
 

@@ -161,6 +161,8 @@ class _Search:
         trainer.deadline = self._last_end + seconds_left
         most = min(num_combinations(trainer.space), arguments.autotune_trials or math.inf)
         left = most - len(self._trials)
+        if self._trials:
+            self._tell(f"Trials that are kept of the search before: {len(self._trials)}.")
         if left <= 0 or trainer.is_time_over():
             return
         verbosity = optuna.logging.get_verbosity()

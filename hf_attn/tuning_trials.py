@@ -43,9 +43,7 @@ def best_of(trials: Iterable[Trial], *, greater_is_better: bool) -> int | None:
     """Gives the number of the best trial, the first of several that are alike; None without any."""
     sign = 1 if greater_is_better else -1
     scored = {
-        number: sign * trial.score
-        for number, trial in enumerate(trials)
-        if trial.score is not None
+        number: sign * trial.score for number, trial in enumerate(trials) if trial.score is not None
     }
     return max(scored, key=scored.__getitem__, default=None)
 
