@@ -7,6 +7,7 @@ import sys
 import datasets
 import pytest
 import yaml
+from optuna.trial import FixedTrial
 from trained import TINY, assert_same_weights, keyword_data, keyword_texts
 from transformers import TrainerCallback
 
@@ -16,6 +17,7 @@ from hf_attn.data import load_text_dataset
 from hf_attn.training import _fit_to_data
 from hf_attn.tuning import Choice, first_trials, num_combinations, space_for, start_values
 from hf_attn.tuning_search import tune
+from hf_attn.tuning_trainer import Starts, TrialTrainer
 from hf_attn.tuning_trials import Trial, best_of
 
 LONG = 1e6
@@ -130,11 +132,23 @@ def test_each_trial_scores_as_a_training_with_its_settings(tmp_path):
         assert list(trial["scores"]) == [str(epoch["step"]) for epoch in epochs]
 
 
+@pytest.mark.parametrize("factor", [0.1, 0.0])
+def test_label_smoothing_is_the_trials_own(tmp_path, factor):
+    settings = settings_from_options({"dataset": "given", "output_dir": str(tmp_path), **SMALL})
+    starts = Starts(settings, load_text_dataset(keyword_data()))
+    trainer = TrialTrainer(settings, starts, _fit_to_data, lambda: 0.0)
+    params = first_trials(trainer.space, trainer.start)[0] | {"label_smoothing_factor": factor}
+    trainer.training_settings(FixedTrial(params))
+    smoother = trainer.label_smoother
+    assert (smoother.epsilon if smoother else 0.0) == factor
+
+
 def test_search_draws_the_same_with_the_same_seed(tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        search(tmp_path / name, autotune_trials=3, seed=seed)
+        search(tmp_path / name, autotune_trials=4, seed=seed)
     first, second, other = (without_seconds(trials_in(tmp_path / name)) for name in "abc")
     assert first == second
+    assert first[-1]["params"] != first[-2]["params"]
     assert [trial["params"] for trial in first] != [trial["params"] for trial in other]
 
 
