@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from .attention import base
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -23,7 +25,7 @@ class Distances(NamedTuple):
     """What the distances between Q queries and T keys do to their scores.
 
     Attributes:
-        scores: (..., Q, T); -inf beyond the window.
+        scores: (..., Q, T), in the base of the exponential; -inf beyond the window.
         factors: (..., Q, T), their exponentials.
     """
 
@@ -83,8 +85,10 @@ class DistanceScores:
         """Gives what the distances from -reach to reach do, (2 reach + 1,)."""
         distance = np.arange(-reach, reach + 1)
         farthest = len(self._by_distance) // 2
-        scores = self._by_distance[distance.clip(-farthest, farthest) + farthest]
+        exponential, scale = base()
+        scores = self._by_distance[distance.clip(-farthest, farthest) + farthest] * scale
         if self.window:
             scores[np.abs(distance) > self.window] = -np.inf
+        scores = scores.astype(np.float32)
         with np.errstate(over="ignore"):  # attention then shifts the scores
-            return Distances(scores, np.exp(scores))
+            return Distances(scores, exponential(scores))

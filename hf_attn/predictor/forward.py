@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .attention import base
 from .distances import DistanceScores
 from .flat_texts import TextFlattener
 from .length_groups import group_by_length
@@ -87,7 +88,7 @@ class FoldedForward:
                 check_finite(numbers)
         self._vocab_size = len(tokens.query)
         self._distances = DistanceScores(tables)
-        self._rows = TokenRows(tables)
+        self._rows = TokenRows(tables, scale=base()[1])
         self._flatten = TextFlattener(
             self._rows.padding,
             0 if ngrams is None else len(ngrams.query),

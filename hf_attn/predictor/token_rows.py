@@ -25,6 +25,7 @@ class TokenRows:
 
     Args:
         tables: The tables of a folded model.
+        scale: What queries are multiplied with.
 
     Attributes:
         query: The columns of the query; likewise for key, direct and context values, and both.
@@ -35,7 +36,7 @@ class TokenRows:
         InputError: If a number in the tables is NaN or infinite.
     """
 
-    def __init__(self, tables: FoldedTables) -> None:
+    def __init__(self, tables: FoldedTables, scale: float) -> None:
         tokens = tables.tokens
         parts = (tokens.query, tokens.key, tokens.direct_values, tokens.context_values)
         stops = np.cumsum([part.shape[1] for part in parts]).tolist()
@@ -44,8 +45,8 @@ class TokenRows:
         )
         self.head_dim = tokens.query.shape[1]
         self.values = slice(self.direct.start, self.context.stop)
-        self._tokens = _join(tokens)
-        self._ngrams = None if tables.ngrams is None else _join(tables.ngrams)
+        self._tokens = _join(tokens, scale)
+        self._ngrams = None if tables.ngrams is None else _join(tables.ngrams, scale)
         self.padding = (len(tokens.query), 0 if self._ngrams is None else len(self._ngrams) - 1)
 
     def take(self, token_ids: Integers, bigrams: Integers | None) -> Array:
@@ -57,9 +58,10 @@ class TokenRows:
         return rows
 
 
-def _join(tables: TokenTables) -> Array:
+def _join(tables: TokenTables, scale: float) -> Array:
     """Gives the rows (N + 1, R), the last one of 0."""
-    parts = (tables.query, tables.key, tables.direct_values, tables.context_values)
+    query = tables.query * np.float32(scale)
+    parts = (query, tables.key, tables.direct_values, tables.context_values)
     for part in parts:
         check_finite(part)
     width = sum(part.shape[1] for part in parts)
