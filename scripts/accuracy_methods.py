@@ -128,7 +128,7 @@ def fit_hf_attn(
         for split in task.scored:
             texts = TokenizedTexts.from_texts(task.split(split)["text"][:], tokenizer)
             scores[split] = predict_logits(model, texts)
-    settings = {**options, **record.get("tuned", {})}
+    settings = {**options, **(record["tuning"] or {}).get("settings", {})}
     return Fitted(scores, seconds, size / 1e6, settings)
 
 

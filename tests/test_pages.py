@@ -32,7 +32,7 @@ RUN = [
 NOT_RUN = re.compile(
     r"(?:make|pip|git|cd|accelerate|torchrun|\.|fasttext|cut .* \| fasttext"
     r"|python scripts/(?:benchmark\w+|classify_with_onnx)\.py"
-    r"|hf-attn (?:demo|push|pull|train .*--push-to-hub)|hf auth login) "
+    r"|hf-attn (?:demo|push|pull|train .*(?:--push-to-hub|--autotune-seconds))|hf auth login) "
 )
 TRAIN_R8 = "hf-attn train r8 --output-dir r8-model"
 NUMBER = re.compile(r"-?\d+\.\d+")
