@@ -96,6 +96,7 @@ class HfAttnTrainingArguments(TrainingArguments):
     """`TrainingArguments` with defaults for a small model on a CPU."""
 
     learning_rate: float = _setting(2e-3, "peak learning rate")
+    ngram_lr_ratio: float = _setting(0.3, "learning rate of bigrams, over that of all else")
     num_train_epochs: float = _setting(
         0.0,
         "most passes over the training texts; 0: four, or the root of the number of labels, or as "
@@ -158,6 +159,8 @@ class HfAttnTrainingArguments(TrainingArguments):
             raise ValueError(
                 "Expected a folder to save the model in, got no output_dir. Add --output-dir MODEL."
             )
+        if self.ngram_lr_ratio <= 0:
+            raise ValueError(f"ngram_lr_ratio must be above 0, got {self.ngram_lr_ratio!r}.")
         if self.disable_tqdm is None:
             self.disable_tqdm = not sys.stderr.isatty()
         if not torch.accelerator.is_available():

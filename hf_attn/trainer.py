@@ -12,6 +12,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, cast
 
+import torch
+from torch import nn
 from torch.utils.data import Sampler
 from transformers import PreTrainedTokenizerBase, Trainer, TrainerState, TrainingArguments
 from transformers.trainer_utils import HubStrategy, SaveStrategy, TrainOutput
@@ -93,6 +95,30 @@ class HfAttnTrainer(Trainer):
     def trained_classifier(self) -> HfAttnForSequenceClassification:
         """Gives the classifier in evaluation mode, LoRA merged into its weights."""
         return _merged(self.accelerator.unwrap_model(self.model))
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Gives Trainer's optimizer, with a learning rate of their own for bigrams.
+
+        Most pairs of words occur once or twice in training, and Adam moves what is seen rarely as
+        far as what is seen often: at the full rate they are learned by heart before words are.
+        """
+        is_given = self.optimizer is not None
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        ratio = getattr(self.args, "ngram_lr_ratio", 1.0)
+        if is_given or ratio == 1:
+            return optimizer
+        trained = cast(nn.Module, self.model if model is None else model)
+        of_ngrams = {
+            id(parameter)
+            for name, parameter in trained.named_parameters()
+            if "embed_ngrams" in name
+        }
+        for group in list(optimizer.param_groups):
+            ngrams = [one for one in group["params"] if id(one) in of_ngrams]
+            if ngrams:
+                group["params"] = [one for one in group["params"] if id(one) not in of_ngrams]
+                optimizer.add_param_group({**group, "params": ngrams, "lr": ratio * group["lr"]})
+        return optimizer
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
         if self.args.train_sampling_strategy != "group_by_length":

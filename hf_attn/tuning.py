@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +79,8 @@ Space = dict[str, Choice | Range]
 _SPACE: Space = {
     "learning_rate": Range(5e-4, 1e-2, log=True),
     "num_train_epochs": Choice((0.5, 1, 2)),
-    "ngram_buckets": Choice((0, 2**14, 2**16)),
+    "ngram_buckets": Choice((0, 2**13, 2**15)),
+    "classifier_pooling": Choice(("mean", "static")),
     "hidden_size": Choice((64, 128, 256)),
     "min_frequency": Choice((1, 2)),
     "token_dropout": Range(0.0, 0.6),
@@ -88,13 +89,17 @@ _SPACE: Space = {
     "classifier_dropout": Range(0.0, 0.5),
     "label_smoothing_factor": Choice((0.0, 0.1)),
     "weight_decay": Choice((0.0, 0.01, 0.1)),
+    "adam_beta2": Choice((0.98, 0.999)),
 }
-# What is tried after the defaults, one change at a time: a short search is to have seen what helps
-# most often before it draws at random.
-_FIRST_CHANGES: tuple[tuple[str, Any], ...] = (
-    ("ngram_buckets", 2**16),
-    ("learning_rate", 5e-3),
-    ("hidden_size", 128),
+# What is tried after the defaults: a short search is to have seen what helps most often before it
+# draws at random. Pairs of words want less hiding of words, and a shorter memory of Adam, in which
+# rare ones count less.
+_BIGRAMS = {"ngram_buckets": 2**15, "token_dropout": 0.1, "adam_beta2": 0.98}
+_FIRST_CHANGES: Sequence[Mapping[str, Any]] = (
+    _BIGRAMS,
+    {**_BIGRAMS, "classifier_pooling": "static"},
+    {"learning_rate": 5e-3},
+    {"hidden_size": 128},
 )
 # Settings beside which others are without effect.
 _SETTLED_BY = {"num_train_epochs": "max_steps", "min_frequency": "tokenizer"}
@@ -138,14 +143,21 @@ def start_values(settings: Settings, fitted: HfAttnTrainingArguments) -> dict[st
 
 
 def first_trials(space: Space, start: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Gives what is tried first: the values that a run has anyway, then one change at a time."""
+    """Gives what is tried first: the values that a run has anyway, then changes that often help.
+
+    Of a change only what the space has is made.
+    """
     unchanged = {name: start[name] for name in space}
-    changed = [
-        unchanged | {name: value}
-        for name, value in _FIRST_CHANGES
-        if name in space and space[name].including(value) == space[name] and value != start[name]
-    ]
-    return [unchanged, *changed]
+    trials = [unchanged]
+    for change in _FIRST_CHANGES:
+        possible = {
+            name: value
+            for name, value in change.items()
+            if name in space and space[name].including(value) == space[name]
+        }
+        if unchanged | possible not in trials:
+            trials.append(unchanged | possible)
+    return trials
 
 
 def num_combinations(space: Space) -> float:

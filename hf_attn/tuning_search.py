@@ -291,7 +291,10 @@ class _Search:
 
 
 def _in_words(changed: Mapping[str, Any]) -> str:
-    values = [f"{name} {value:g}" for name, value in changed.items()]
+    values = [
+        f"{name} {value if isinstance(value, str) else format(value, 'g')}"
+        for name, value in changed.items()
+    ]
     return ", ".join(values) or "the settings as they are"
 
 

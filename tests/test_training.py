@@ -392,3 +392,36 @@ def test_checkpoint_of_another_model_is_refused(tmp_path):
     options = {**TINY, "hidden_size": 16, "resume_from_checkpoint": "True"}
     with pytest.raises(InputError, match=r"got one with hidden_size=8 where .* make 16"):
         train(keyword_data(), tmp_path / "m", **options)
+
+
+class FirstStep(TrainerCallback):
+    """Keeps the weights before the first step, and how far one step of SGD moved them."""
+
+    def on_pre_optimizer_step(self, args, state, control, model, optimizer, **kwargs):
+        if state.global_step == 0:
+            self.rates = {id(p): g["lr"] for g in optimizer.param_groups for p in g["params"]}
+            self.num_parameters = sum(len(group["params"]) for group in optimizer.param_groups)
+            self.before = {name: p.detach().clone() for name, p in model.named_parameters()}
+            self.gradients = {name: p.grad.clone() for name, p in model.named_parameters()}
+
+    def on_step_end(self, args, state, control, model, **kwargs):
+        if state.global_step == 1:
+            self.moved = {n: p.detach() - self.before[n] for n, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize("ratio", [None, 0.1, 1.0])
+def test_bigrams_learn_at_a_rate_of_their_own(tmp_path, ratio):
+    step = FirstStep()
+    given = {} if ratio is None else {"ngram_lr_ratio": ratio}
+    options = {**TINY, "optim": "sgd", "learning_rate": 0.5, "warmup_steps": 0, "ngram_buckets": 64}
+    train(keyword_data(), tmp_path / "m", callbacks=[step], **options, **given, max_grad_norm=0)
+    assert step.num_parameters == len(step.before) == len(step.rates)
+    for name, gradient in step.gradients.items():
+        rate = 0.5 * (ratio or 0.3) if "embed_ngrams" in name else 0.5
+        torch.testing.assert_close(step.moved[name], -rate * gradient, rtol=1e-4, atol=1e-6)
+        assert gradient.abs().sum() > 0
+
+
+def test_rate_of_bigrams_is_above_0(tmp_path):
+    with pytest.raises(InputError, match="ngram_lr_ratio must be above 0, got 0"):
+        train(keyword_data(), tmp_path / "m", ngram_lr_ratio=0)
