@@ -170,6 +170,8 @@ class HfAttnTrainingArguments(TrainingArguments):
             together = self.save_strategy in (self.eval_strategy, "best")
             self.load_best_model_at_end = together and self.eval_strategy != "no"
         self.chooses_metric = self.metric_for_best_model is None
+        if self.greater_is_better is None and str(self.metric_for_best_model).endswith("mse"):
+            self.greater_is_better = False  # transformers knows it of losses alone
         super().__post_init__()
 
 

@@ -51,8 +51,7 @@ def print_run(console: Console, run: TrainingRun) -> None:
     tuning = record["tuning"]
     if tuning is not None:
         console.print(
-            f"Settings: the best of {tuning['trials']} trials in {tuning['seconds']:.0f} s, kept "
-            f"in {run.output_dir / TUNED_FILE}.",
+            f"Settings: {_choice_of(tuning)}, kept in {run.output_dir / TUNED_FILE}.",
             highlight=False,
             markup=False,
             soft_wrap=True,
@@ -74,6 +73,13 @@ def print_run(console: Console, run: TrainingRun) -> None:
         console.print(
             _score_table(f"{split}: {texts[split]:,} texts", scores, record["baseline"][split])
         )
+
+
+def _choice_of(tuning: Mapping[str, Any]) -> str:
+    trials = f"{tuning['trials']} trials in {tuning['seconds']:.0f} s"
+    if tuning["best_trial"] is None:
+        return f"as they were, as none of {trials} came as far as a score"
+    return f"the best of {trials}"
 
 
 def _calibration_line(calibration: Mapping[str, Any]) -> str:

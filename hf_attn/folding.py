@@ -8,7 +8,6 @@ Shapes: V tokens or buckets, D `hidden_size`, K `head_dim`, C classes, W = min(C
 
 from __future__ import annotations
 
-import logging
 from typing import Any, cast
 
 import torch
@@ -24,8 +23,6 @@ from .modeling_hf_attn import (
     HfAttnForSequenceClassification,
 )
 from .prediction import evaluating
-
-logger = logging.getLogger(__name__)
 
 TABLE_DTYPES = ("float32", "float16", "int8")
 _LARGEST_INT8 = 127

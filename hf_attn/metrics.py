@@ -61,11 +61,14 @@ class MultiLabelMetric(_TextMetric):
         logits, truth = np.asarray(predictions, np.float32), np.asarray(references) > 0.5
         chosen = predicted_labels(logits_to_scores(logits, MULTI), thresholds)
         highest = truth[np.arange(len(truth)), logits.argmax(-1)]
-        return {
-            "micro_f1": float(metrics.f1_score(truth, chosen, average="micro", zero_division=0)),
-            "macro_f1": float(metrics.f1_score(truth, chosen, average="macro", zero_division=0)),
-            "precision_at_1": float(highest.mean()),
-        }
+        # One column of labels would be taken for two classes, and their accuracy for micro-F1.
+        only = truth.shape[1] == 1
+        pairs = (truth[:, 0], chosen[:, 0]) if only else (truth, chosen)
+        micro, macro = (
+            float(metrics.f1_score(*pairs, average="binary" if only else average, zero_division=0))
+            for average in ("micro", "macro")
+        )
+        return {"micro_f1": micro, "macro_f1": macro, "precision_at_1": float(highest.mean())}
 
 
 class RegressionMetric(_TextMetric):
@@ -210,8 +213,11 @@ def score_classes(
         predictions = logits.argmax(-1)
     else:
         predictions = predicted_labels(logits_to_scores(logits, MULTI), thresholds)
+    counted = list(range(len(names)))
+    if labels.shape[1:] == (1,):  # which would be taken for two classes
+        labels, predictions, counted = labels[:, 0], predictions[:, 0], [1]
     columns = metrics.precision_recall_fscore_support(
-        labels, predictions, labels=range(len(names)), zero_division=0
+        labels, predictions, labels=counted, zero_division=0
     )
     return [
         {"label": name, "precision": float(p), "recall": float(r), "f1": float(f), "texts": int(n)}

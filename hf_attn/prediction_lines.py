@@ -110,7 +110,7 @@ def _score_columns(predictions: Predictions, top_k: int) -> list[str]:
         label_ids = np.where(predictions.answered, predictions.label_ids, -1)
         best = zip(label_ids.tolist(), predictions.scores.tolist(), strict=True)
         return [f"{names[label]}\t{score:.4f}" for label, score in best]
-    order, scores = _sorted_scores(predictions.probabilities, top_k)
+    order, scores = _sorted_scores(predictions, slice(None), top_k)
     order = np.where(predictions.answered[:, None], order, -1)
     rows = zip(order.tolist(), scores.tolist(), strict=True)
     return [
@@ -129,8 +129,7 @@ def _json_scores(predictions: Predictions) -> Iterator[str]:
     keys = strings(starts, pa.py_buffer(data))
     at_once = max(1, _SCORES_AT_ONCE // len(names))
     for start in range(0, len(predictions), at_once):
-        part = predictions.probabilities[start : start + at_once]
-        order, scores = _sorted_scores(part, len(names))
+        order, scores = _sorted_scores(predictions, slice(start, start + at_once), len(names))
         numbers = _shortest(scores.ravel())
         members = pc.binary_join_element_wise(keys.take(from_numpy(order.ravel())), numbers, "")
         first = from_numpy(np.arange(0, order.size + 1, len(names)))
@@ -173,11 +172,11 @@ def _shortest(numbers: NDArray[np.floating[Any]]) -> pa.StringArray:
 
 
 def _sorted_scores(
-    scores: NDArray[np.float32], top_k: int
+    predictions: Predictions, rows: slice, top_k: int
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Gives the numbers of the likeliest classes (N, top_k), and their scores."""
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
-    return order, np.take_along_axis(scores, order, axis=1)
+    """Gives the numbers of the classes with the highest logits (N, top_k), and their scores."""
+    order = np.argsort(-predictions.logits[rows], axis=1, kind="stable")[:, :top_k]
+    return order, np.take_along_axis(predictions.probabilities[rows], order, axis=1)
 
 
 def _word_columns(predictions: Predictions, count: int) -> Iterator[str]:

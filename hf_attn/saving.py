@@ -19,6 +19,7 @@ from .file_names import CONFIG_FILE
 
 # Start of the name of a folder with what waits to be pushed; a killed run may leave one.
 PUSHING = ".pushing-"
+_UNFINISHED = ".unfinished-"
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
@@ -30,7 +31,7 @@ def staged(folder: Path) -> Iterator[Path]:
         folder: Where the files are wanted; made if missing. Files of the same name are replaced.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
+    staging = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder))
     try:
         yield staging
         for path in sorted(staging.iterdir()):
@@ -143,8 +144,9 @@ def make_output_folder(folder: Path, *, keep_checkpoints: bool) -> None:
             f"{folder}: expected a folder that can be written to, got: {error}. Choose another "
             "--output-dir."
         ) from error
-    for leftover in folder.glob(f"{PUSHING}*"):
-        shutil.rmtree(leftover)
+    for prefix in (PUSHING, _UNFINISHED):  # of a run that was killed
+        for leftover in folder.glob(f"{prefix}*"):
+            shutil.rmtree(leftover)
     if not keep_checkpoints:
         for checkpoint in folder.glob("checkpoint-*"):
             shutil.rmtree(checkpoint)

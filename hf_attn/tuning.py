@@ -119,6 +119,7 @@ def space_for(settings: Settings, fitted: HfAttnTrainingArguments, task: str) ->
     space = {}
     for name, values in _SPACE.items():
         settled = name in given or _SETTLED_BY.get(name) in given
+        settled |= name == "min_frequency" and model.algorithm == "unigram"  # which has none
         if model.model is not None and name in _field_names(model):
             settled |= name not in CAN_CHANGE
         if name == "label_smoothing_factor":  # which the losses of the trials would differ by

@@ -300,8 +300,10 @@ def _in_words(changed: Mapping[str, Any]) -> str:
 
 def _write_tuned(folder: Path, tuned: Tuned) -> None:
     """Writes the settings of the run to come, for `--config`."""
-    _, model, arguments = tuned.settings
-    values = {**arguments.to_dict(), **vars(model)}
+    data, model, arguments = tuned.settings
+    values = {**arguments.to_dict(), **vars(model), **vars(data)}
+    for name in ("dataset", "validation", "test"):  # which are named beside the file
+        del values[name]
     given = {name: values[name] for name in given_settings(tuned.settings) if name in values}
     # What was drawn stands there even where it is the default, which another version may change.
     text = yaml.safe_dump(given | tuned.record["settings"])

@@ -130,6 +130,8 @@ class TrialTrainer(HfAttnTrainer):
     @property
     def num_steps(self) -> int:
         """Steps of an ordinary training."""
+        if self.args.max_steps > 0:
+            return self.args.max_steps
         steps = len(self.get_train_dataloader()) / self.args.gradient_accumulation_steps
         return int(steps * self.args.num_train_epochs)
 
@@ -216,7 +218,8 @@ class _Watch(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **of_run: Any
     ) -> None:
         """Leaves the evaluation of a broken epoch out: the run to come would not have it."""
-        if not float(state.epoch or 0).is_integer():
+        is_broken = state.global_step < state.max_steps
+        if is_broken and not float(state.epoch or 0).is_integer():
             control.should_evaluate = False
 
     def on_train_end(

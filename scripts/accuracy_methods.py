@@ -31,6 +31,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from hf_attn.batching import TokenizedTexts
 from hf_attn.loading import load_classifier
 from hf_attn.prediction import predict_logits
+from hf_attn.saving import written
 
 # 12 settings of words, then the best of them again with sub-words.
 FASTTEXT_GRID = {"lr": (0.1, 0.5, 1.0), "epoch": (5, 25), "wordNgrams": (1, 2)}
@@ -157,7 +158,7 @@ def fit_fasttext(task: Task, seed: int, kept: Path) -> Fitted:
             rows = _fasttext_rows(task, folder, grid)
             best = max(rows, key=lambda row: row[0])
             rows += _fasttext_rows(task, folder, [{**best[1], **FASTTEXT_SUBWORDS}])
-            path.write_text(json.dumps(rows), encoding="utf-8")
+            written(json.dumps(rows), path)
         rows = json.loads(path.read_text(encoding="utf-8"))
         _, settings = max(rows, key=lambda row: row[0])
         row = run_fasttext(
@@ -260,7 +261,7 @@ def fit_svm(task: Task, seed: int, kept: Path) -> Fitted:
             strength: validate(task, scores_of(fit(strength), "validation"))
             for strength in (SVM_COSTS if task.names else RIDGE_PENALTIES)
         }
-        path.write_text(json.dumps(list(tried.items())), encoding="utf-8")
+        written(json.dumps(list(tried.items())), path)
     strength = max(json.loads(path.read_text(encoding="utf-8")), key=lambda row: row[1])[0]
     started = time.perf_counter()
     model = fit(strength)

@@ -133,7 +133,7 @@ def to_part(work: Path) -> Part:
         tables.append(_table(corpus, done))
         first = corpus.metrics[0]
         means[name] = {
-            method: first.with_interval([cell[first.title] for cell in cells])[0]
+            method: _mean(first(cell[first.title]) for cell in cells)
             for method, cells in done.items()
         }
         if OURS in done:

@@ -22,14 +22,19 @@ def test_single_label_scores_follow_their_definitions():
     assert scores["macro_f1"] == pytest.approx(np.mean(by_class))
 
 
-def test_multi_label_scores_follow_their_definitions():
+@pytest.mark.parametrize("num_labels", [1, 4])
+def test_multi_label_scores_follow_their_definitions(num_labels):
     draw = np.random.default_rng(0)
-    logits, labels = draw.normal(size=(50, 4)), draw.integers(0, 2, (50, 4)).astype(np.float32)
+    shape = (50, num_labels)
+    logits, labels = draw.normal(size=shape), draw.integers(0, 2, shape).astype(np.float32)
     truth, guess = labels == 1, logits > 0
     scores = score_logits("multi_label_classification", logits, labels)
     assert scores["micro_f1"] == pytest.approx(f1_by_hand(truth.ravel(), guess.ravel()))
-    by_class = [f1_by_hand(truth[:, c], guess[:, c]) for c in range(4)]
+    by_class = [f1_by_hand(truth[:, c], guess[:, c]) for c in range(num_labels)]
     assert scores["macro_f1"] == pytest.approx(np.mean(by_class))
+    classes = score_classes(logits, labels, list("abcd"[:num_labels]))
+    assert [row["f1"] for row in classes] == pytest.approx(by_class)
+    assert [row["texts"] for row in classes] == truth.sum(0).tolist()
     first = [truth[row, logits[row].argmax()] for row in range(50)]
     assert scores["precision_at_1"] == pytest.approx(np.mean(first))
 

@@ -1,5 +1,6 @@
 """The predictor: the model's own answers and reasons, from tables, in the order of the texts."""
 
+import json
 import threading
 
 import numpy as np
@@ -9,6 +10,7 @@ from models import VARIANTS, small_classifier, variant_name
 from processes import run_python
 
 from hf_attn import HfAttnTokenizer, InputError, Predictor, explain, fold
+from hf_attn.prediction_lines import PredictionLines
 from hf_attn.predictor.predictions import TextBatch
 
 TEXTS = [
@@ -188,6 +190,51 @@ def test_stream_that_is_left_early_ends(num_threads, tokenizer):
     endless = predictor.stream(TEXTS for _ in iter(int, 1))
     assert len(next(endless)) == len(TEXTS)
     endless.close()
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_stream_that_is_left_does_not_wait_for_the_next_batch(num_threads, tokenizer):
+    predictor = Predictor.from_model(classifier(), tokenizer, num_threads=num_threads)
+    never = threading.Event()
+
+    def batches():
+        yield TEXTS
+        never.wait(60)
+        yield TEXTS
+
+    stream = predictor.stream(batches())
+    assert len(next(stream)) == len(TEXTS)
+    closing = threading.Thread(target=stream.close)
+    closing.start()
+    closing.join(20)
+    is_waiting = closing.is_alive()
+    never.set()
+    assert not is_waiting
+
+
+def test_labels_whose_probabilities_are_both_1_are_ordered_by_their_logits(tokenizer):
+    model = classifier(
+        problem_type="multi_label_classification", id2label={0: "x", 1: "y"}, num_labels=2
+    )
+    with torch.no_grad():
+        for parameter in model.score.parameters():
+            parameter.zero_()
+        model.score.bias.copy_(torch.tensor([20.0, 25.0]))
+    predictions = Predictor.from_model(model, tokenizer).predict(TEXTS)
+    assert predictions.probabilities[0].tolist() == [1, 1]
+    assert predictions.labels[0] == predictions[0].label == "y"
+    assert list(predictions[0].scores) == list(predictions[0].labels) == ["y", "x"]
+    line = PredictionLines(as_json=True).write(predictions, []).splitlines()[0]
+    assert json.loads(line)["label"] == "y"
+    assert PredictionLines(top_k=2).write(predictions, []).startswith(b"y\t")
+
+
+def test_folder_without_names_of_classes_has_those_of_transformers(tokenizer, tmp_path):
+    model = classifier(id2label={0: "LABEL_0", 1: "LABEL_1"}, num_labels=2)
+    fold(model).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    assert "id2label" not in json.loads((tmp_path / "config.json").read_text())
+    assert Predictor.from_pretrained(tmp_path).class_names == ("LABEL_0", "LABEL_1")
 
 
 @pytest.mark.parametrize(

@@ -205,6 +205,8 @@ BROKEN_STARTS = {
     "columns.csv": ("a,b,c\n1,2,3\n", "expected an obvious text column"),
     "header.csv": ("a,a\n1,2\n", "got 'a' twice"),
     "all.jsonl": ("wheat\noil\n", r"all.jsonl, line 1: expected JSON"),
+    "number.json": ('[{"text": "a", "n": ' + "1" * 5_000 + "}]", "number.json: expected JSON, but"),
+    "nested.json": ("[" * 100_000, "nested.json: expected JSON, but maximum recursion"),
     "array.json": ('[{"text": "a",\n "label" 1}]', "array.json, line 2: expected JSON"),
     "none.parquet": ("wheat", "expected a Parquet file"),
     "none.txt.gz": ("wheat", "expected a complete gzip file"),

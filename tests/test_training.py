@@ -425,3 +425,18 @@ def test_bigrams_learn_at_a_rate_of_their_own(tmp_path, ratio):
 def test_rate_of_bigrams_is_above_0(tmp_path):
     with pytest.raises(InputError, match="ngram_lr_ratio must be above 0, got 0"):
         train(keyword_data(), tmp_path / "m", ngram_lr_ratio=0)
+
+
+def test_smallest_squared_error_is_the_best(tmp_path):
+    arguments = HfAttnTrainingArguments(str(tmp_path), metric_for_best_model="mse")
+    assert arguments.greater_is_better is False
+    arguments = HfAttnTrainingArguments(str(tmp_path), metric_for_best_model="eval_pearson")
+    assert arguments.greater_is_better is True
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path):
+    left = tmp_path / "m" / ".unfinished-abc"
+    left.mkdir(parents=True)
+    (left / "model.safetensors").write_bytes(b"0")
+    train(keyword_data(), tmp_path / "m", **TINY)
+    assert not list((tmp_path / "m").glob(".*"))

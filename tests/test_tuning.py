@@ -101,13 +101,15 @@ def test_search_finds_that_pairs_of_words_decide(tmp_path):
 
 
 def test_tuned_run_scores_as_its_best_trial_and_its_file_repeats_it(tmp_path):
-    run = train(keyword_data(), tmp_path / "a", **SMALL, autotune_trials=3, seed=3)
+    run = train(
+        keyword_data(), tmp_path / "a", **SMALL, autotune_trials=3, seed=3, validation_size=0.2
+    )
     record = run.record["tuning"]
     best = max(epoch["eval_accuracy"] for epoch in run.record["epochs"])
     assert record["trials"] == 3
     assert best == record["score"] >= record["start_score"]
     values = yaml.safe_load((tmp_path / "a" / "tuned.yaml").read_text())
-    assert values.items() >= record["settings"].items()
+    assert values.items() >= {**record["settings"], "validation_size": 0.2}.items()
     assert not {"output_dir", "autotune_seconds", "dataset"} & values.keys()
     assert "autotune_seconds" not in run.record["settings"]["given"]
     card = (tmp_path / "a" / "README.md").read_text()
@@ -172,6 +174,13 @@ def test_search_ends_at_its_time_also_in_a_trial(tmp_path):
     assert list(last["scores"]) == ["4", "8"]  # what a broken epoch gives is not among them
     assert last["score"] == last["scores"]["8"]
     assert tuned.record["trials"] == len(whole) + 1
+
+
+def test_trial_that_ends_inside_an_epoch_is_scored_as_the_run_is(tmp_path):
+    found, _ = search(tmp_path / "m", max_steps=3, autotune_trials=2)
+    assert found.record["best_trial"] is not None
+    run = train(keyword_data(), tmp_path / "n", **SMALL, max_steps=3)
+    assert found.record["start_score"] == run.record["epochs"][-1]["eval_accuracy"]
 
 
 def test_search_without_time_for_a_score_leaves_the_settings(tmp_path):
@@ -326,13 +335,14 @@ def space_of(task="single_label_classification", **options):
     return space_for(settings, fitted, task), start_values(settings, fitted)
 
 
-OF_THE_VOCABULARY = {"ngram_buckets", "hidden_size", "min_frequency"}
+OF_THE_VOCABULARY = {"ngram_buckets", "hidden_size", "min_frequency", "classifier_pooling"}
 
 
 def test_space_leaves_out_what_the_run_has_settled():
     everything = set(space_of()[0])
     assert everything - set(space_of(model="m")[0]) == OF_THE_VOCABULARY
     assert everything - set(space_of(tokenizer="t")[0]) == {"min_frequency"}
+    assert everything - set(space_of(algorithm="unigram")[0]) == {"min_frequency"}
     assert everything - set(space_of(max_steps=9)[0]) == {"num_train_epochs"}
     smoothing = {"label_smoothing_factor"}
     assert everything - set(space_of("regression")[0]) == smoothing

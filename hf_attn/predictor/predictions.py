@@ -141,7 +141,8 @@ class Predictions(Sequence[Prediction]):
         if isinstance(index, slice):
             return [self[one] for one in range(*index.indices(len(self)))]
         row = self.probabilities[index]
-        order = np.argsort(-row, kind="stable")
+        # Not by probabilities, which are 1 for more than one label where logits are large.
+        order = np.argsort(-self.logits[index], kind="stable")
         scores = {self.class_names[one]: float(row[one]) for one in order}
         predicted = self.predicted[index]
         labels = tuple(self.class_names[one] for one in order if predicted[one])

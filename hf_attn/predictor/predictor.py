@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..probabilities import check_abstention
 from ..problem_types import SINGLE, problem_type_of
+from .ahead import made_ahead
 from .encoding import EncodedTexts, TextEncoder
 from .forward import FoldedForward, Scored, join_scored
 from .predictions import Predictions, TextBatch
@@ -84,7 +84,9 @@ class Predictor:
             from ..fetching import find_folder  # the Hub's client takes long to import
 
             folder = find_folder(name_or_path, revision=revision)
-        if (folder / "config.json").is_file() and read_config(folder)["model_type"] == FOLDED_TYPE:
+        if (folder / "config.json").is_file() and read_config(folder).get(
+            "model_type"
+        ) == FOLDED_TYPE:
             encoder = TextEncoder.from_folder(folder)
             return cls(FoldedTables.from_folder(folder), encoder, num_threads=num_threads)
         from ..loading import load_classifier
@@ -180,11 +182,8 @@ class Predictor:
 
         # Batches are waited for in the thread that encodes, so that those that come slowly get
         # their predictions before the next one is there.
-        with ThreadPoolExecutor(1, "encode") as ahead:
-            coming = ahead.submit(encode_next)
-            while (encoded := coming.result()) is not None:
-                coming = ahead.submit(encode_next)
-                yield self._score(*encoded, explain, abstain_below)
+        for batch, encoded in made_ahead(encode_next, "encode"):
+            yield self._score(batch, encoded, explain, abstain_below)
 
     def _encode(self, batch: TextBatch) -> EncodedTexts:
         return self._encoder.encode(batch.texts, batch.pairs)

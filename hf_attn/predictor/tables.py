@@ -27,6 +27,10 @@ _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 Array = NDArray[np.float32]
 
 
+# The names that transformers gives where nobody has, and leaves out of the file.
+_UNNAMED = {"0": "LABEL_0", "1": "LABEL_1"}
+
+
 @dataclass(frozen=True)
 class TokenTables:
     """What is read of tokens, or of buckets of bigrams, each on its own.
@@ -116,7 +120,8 @@ class FoldedTables:
         def optional(name: str) -> Array | None:
             return _floats(tensors[name]) if name in tensors else None
 
-        names = {int(index): name for index, name in config["id2label"].items()}
+        named = config.get("id2label") or _UNNAMED
+        names = {int(index): name for index, name in named.items()}
         return cls(
             tokens=_token_tables("tables.tokens", tensors),
             ngrams=_token_tables("tables.ngrams", tensors) if config["ngram_buckets"] else None,

@@ -135,6 +135,8 @@ def _open_json(path: Path) -> _Opened | None:
         records = json.loads("".join(lines_of(path, "\n")))
     except json.JSONDecodeError as error:
         raise InputError(f"{path}, line {error.lineno}: {broken_json(error)}") from error
+    except (ValueError, RecursionError) as error:  # numbers too long, objects too deep
+        raise InputError(f"{path}: {broken_json(error)}") from error
     return _open_records(path, _array_rows(records), "row")
 
 
