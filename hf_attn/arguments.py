@@ -243,12 +243,11 @@ def settings_from_flags(arguments: Sequence[str], prog: str) -> Settings:
         values = _read_settings(Path(config_file))
         _refuse_unknown(values, known, f"setting in {config_file}")
         parser.set_defaults(**values)
-    with _as_input_errors():
-        data, model, training, rest, unknown = parser.parse_args_into_dataclasses(
-            list(arguments), return_remaining_strings=True
-        )
+    _, unknown = parser.parse_known_args(list(arguments))
     flags = [flag for action in parser._actions for flag in action.option_strings]
     _refuse_unknown(dict.fromkeys(unknown, ""), set(flags), "flag or word")
+    with _as_input_errors():
+        data, model, training, rest = parser.parse_args_into_dataclasses(list(arguments))
     if rest.source and data.dataset:
         raise InputError(
             f"Expected one thing to learn from, got {rest.source!r} and --dataset {data.dataset!r}."

@@ -87,7 +87,7 @@ def _calibration_line(calibration: Mapping[str, Any]) -> str:
     temperature = calibration["temperature"]
     line = f"Calibrated on validation: temperature {temperature:.3g}"
     if temperature == 1:
-        line = "Not calibrated: no temperature fits the validation texts best"
+        line = "Not calibrated: the validation texts, all right or no better than chance, fit none"
     if thresholds is None:
         return f"{line}."
     least, most = min(thresholds), max(thresholds)

@@ -1,9 +1,11 @@
 """What every test runs under: no network, no telemetry, a cache of its own and fixed seeds."""
 
+import importlib
 import io
 import os
 import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +24,18 @@ def _fixed_seeds():
     from transformers import set_seed
 
     set_seed(0)
+
+
+@pytest.fixture(scope="module")
+def script():
+    """Imports one of the scripts, which import each other by name and set the threads of torch."""
+    import torch
+
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parents[1] / "scripts")
+        yield importlib.import_module
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

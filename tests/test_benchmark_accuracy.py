@@ -1,8 +1,6 @@
 """The accuracy board: scores as others compute them, choices by validation, runs that go on."""
 
-import importlib
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,18 +8,7 @@ import torch
 from sklearn.metrics import f1_score
 from trained import keyword_texts
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
 pytest.importorskip("fasttext", reason="the extra `bench` is not installed")
-
-
-@pytest.fixture(scope="module")
-def script():
-    """Imports one of the scripts, which import each other by name and set the threads of torch."""
-    threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(SCRIPTS)
-        yield importlib.import_module
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

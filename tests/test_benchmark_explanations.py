@@ -1,9 +1,7 @@
 """The explanation benchmark: rivals that are set up right, the textbook forward, figures, parts."""
 
-import importlib
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,21 +12,10 @@ from trained import keyword_texts
 from hf_attn import explain
 from hf_attn.loading import load_classifier
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
 SPLITS = ("train", "validation", "test")
 WITHOUT_WINDOW = [variant for variant in VARIANTS if not variant.get("attention_window")]
 for name in ("captum", "lime", "shap"):
     pytest.importorskip(name, reason="the extra `bench` is not installed")
-
-
-@pytest.fixture(scope="module")
-def script():
-    """Imports one of the scripts, which import each other by name and take one thread."""
-    threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(SCRIPTS)
-        yield importlib.import_module
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

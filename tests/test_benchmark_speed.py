@@ -1,9 +1,7 @@
 """The speed benchmark: fresh texts, fair turns, rivals that learn, and figures that are theirs."""
 
-import importlib
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,19 +11,8 @@ from trained import keyword_texts
 from hf_attn import load_text_dataset
 from hf_attn.errors import InputError
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
 GRID = {"lr": (0.1, 1.0), "epoch": (25,), "wordNgrams": (1, 2)}
 pytest.importorskip("fasttext", reason="the extra `bench` is not installed")
-
-
-@pytest.fixture(scope="module")
-def script():
-    """Imports one of the scripts, which import each other by name and set the threads of torch."""
-    threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(SCRIPTS)
-        yield importlib.import_module
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -415,7 +415,12 @@ def test_calibrating_again_changes_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("temperature", "thresholds", "in_card", "in_terminal"),
     [
-        (1, None, None, "Not calibrated: no temperature fits the validation texts best."),
+        (
+            1,
+            None,
+            None,
+            "Not calibrated: the validation texts, all right or no better than chance, fit none.",
+        ),
         (
             0.5, None,
             "The logits are divided by a temperature, 0.5. Fitted to the validation texts.",
@@ -433,7 +438,8 @@ def test_calibrating_again_changes_nothing(tmp_path):
             "A label counts as predicted from a probability of 0.25 to 0.50 on (`label_thresholds` "
             "in `config.json`, which transformers' own pipeline does not read). Fitted to the "
             "validation texts.",
-            "Not calibrated: no temperature fits the validation texts best; thresholds 0.25 to "
+            "Not calibrated: the validation texts, all right or no better than chance, fit none; "
+            "thresholds 0.25 to "
             "0.50.",
         ),
     ],
