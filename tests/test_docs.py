@@ -169,7 +169,10 @@ def figures(name):
 
 
 def test_benchmarks_state_no_figure_that_is_not_measured_elsewhere():
-    pages = ["README.md", *(f"docs/{name}-measured.md" for name in ("explanations", "speed"))]
+    pages = [
+        "README.md",
+        *(f"docs/{name}-measured.md" for name in ("accuracy", "explanations", "speed")),
+    ]
     measured = set().union(*map(figures, pages))
     rounded = {f"{float(number):.1f}" for number in measured if re.fullmatch(r"\d+\.\d\d", number)}
     assert figures("docs/benchmarks.md") - measured - rounded - {"3.11"} == set()
