@@ -65,5 +65,6 @@ def check_abstention(abstain_below: float | None, problem_type: str | None) -> N
         raise InputError(
             "abstain_below is for probabilities, and this model gives values: leave it out."
         )
-    if not 0 <= abstain_below <= 1:
+    is_number = isinstance(abstain_below, (int, float, np.number))
+    if not is_number or not 0 <= abstain_below <= 1:
         raise InputError(f"abstain_below must be a probability, 0 to 1, got {abstain_below!r}.")

@@ -93,17 +93,18 @@ def run_bare_loop(start: Start, epochs: int) -> list[dict[str, float]]:
 def make_optimizer(
     model: HfAttnForSequenceClassification, arguments: HfAttnTrainingArguments
 ) -> torch.optim.AdamW:
-    """Gives fused AdamW in Trainer's two groups of parameters: biases are not decayed."""
-    groups: list[dict[str, Any]] = [
-        {"params": [], "weight_decay": arguments.weight_decay},
-        {"params": [], "weight_decay": 0.0},
-    ]
+    """Gives fused AdamW in Trainer's groups: biases are not decayed, bigrams learn more slowly."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        groups["bias" in name]["params"].append(parameter)
+        decay = 0.0 if "bias" in name else arguments.weight_decay
+        ratio = arguments.ngram_lr_ratio if "embed_ngrams" in name else 1.0
+        groups.setdefault((decay, ratio), []).append(parameter)
+    options: list[dict[str, Any]] = [
+        {"params": parameters, "weight_decay": decay, "lr": ratio * arguments.learning_rate}
+        for (decay, ratio), parameters in groups.items()
+    ]
     betas = (arguments.adam_beta1, arguments.adam_beta2)
-    return torch.optim.AdamW(
-        groups, lr=arguments.learning_rate, betas=betas, eps=arguments.adam_epsilon, fused=True
-    )
+    return torch.optim.AdamW(options, betas=betas, eps=arguments.adam_epsilon, fused=True)
 
 
 def make_schedule(

@@ -14,7 +14,15 @@ from hf_attn.mean_feature import mean_token_feature
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "benchmark_training.py"
 # No dropout, as Trainer's data loader draws random numbers too; decay, so that groups matter.
-SAME = {**TINY, "token_dropout": 0.0, "weight_decay": 0.1, "max_grad_norm": 0.1, "seed": 3}
+SAME = {
+    **TINY,
+    "ngram_buckets": 64,
+    "token_dropout": 0.0,
+    "weight_decay": 0.1,
+    "max_grad_norm": 0.1,
+    "calibrate": False,
+    "seed": 3,
+}
 LAST = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
 
 

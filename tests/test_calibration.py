@@ -507,7 +507,7 @@ def test_abstention_of_several_labels_takes_all(several, tokenizer):
         assert one.labels == (before.labels if before.score >= np.float32(limit) else ())
 
 
-@pytest.mark.parametrize("limit", [-0.1, 1.1, float("nan")])
+@pytest.mark.parametrize("limit", [-0.1, 1.1, float("nan"), "0.9"])
 def test_abstention_below_no_probability_is_refused(trained_folder, limit):
     predictor = Predictor.from_pretrained(trained_folder)
     with pytest.raises(InputError, match="abstain_below must be a probability, 0 to 1, got"):

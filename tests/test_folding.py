@@ -14,8 +14,8 @@ from hf_attn.card import render_card
 from hf_attn.errors import InputError
 from hf_attn.fold_folder import fold_folder
 from hf_attn.folding_loss import draw_texts, measure_loss
-from hf_attn.predictor.attention import base
 from hf_attn.predictor.distances import DistanceScores
+from hf_attn.predictor.exponentials import base
 from hf_attn.predictor.tables import FoldedTables
 
 ASKED = {"output_contributions": True, "output_attentions": True, "output_intermediates": True}

@@ -11,7 +11,7 @@ from models import VARIANTS, masked_batch, small_classifier, variant_name
 from processes import run_python
 
 from hf_attn.errors import InputError
-from hf_attn.predictor import attention
+from hf_attn.predictor import exponentials
 from hf_attn.predictor.forward import FoldedForward
 from hf_attn.predictor.length_groups import group_by_length
 
@@ -96,7 +96,7 @@ def test_texts_that_fill_several_parts_in_windows_are_scored_as_one_by_one():
 @pytest.mark.parametrize("power_of_two", [True, False])
 @pytest.mark.parametrize("window", [0, 3])
 def test_both_exponentials_give_the_same(window, power_of_two, monkeypatch):
-    monkeypatch.setattr(attention, "use_powers_of_two", lambda: power_of_two)
+    monkeypatch.setattr(exponentials, "use_powers_of_two", lambda: power_of_two)
     assert_as_expected(random_tables(window=window), LENGTHS)
 
 
@@ -105,7 +105,7 @@ def test_both_exponentials_give_the_same(window, power_of_two, monkeypatch):
 @pytest.mark.parametrize("power_of_two", [True, False])
 @every_window
 def test_scores_too_large_for_an_exponential_are_shifted(window, power_of_two, scale, monkeypatch):
-    monkeypatch.setattr(attention, "use_powers_of_two", lambda: power_of_two)
+    monkeypatch.setattr(exponentials, "use_powers_of_two", lambda: power_of_two)
     tables = random_tables(window=window, scale=scale)
     # Values of the usual size, so that errors show; scores of that size are off by 1e-7 of theirs.
     small = random_tables(window=window).tokens

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.lib import introspect
+
+from .exponentials import base
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,17 +21,6 @@ _SMALLEST = np.finfo(np.float32).tiny
 # Up to so many multiplications OpenBLAS, which NumPy comes with, starts no threads of its own: they
 # would run beside those that were asked for, and wait for each other on a busy machine.
 MOST_MULTIPLICATIONS = 1 << 18
-
-
-@cache
-def use_powers_of_two() -> bool:
-    """Tells whether NumPy has vector kernels for powers of 2 on this processor.
-
-    With them, as with AVX-512, they take half as long as those of e, without twice as long. One
-    machine always takes the same, so its logits are the same to the last bit.
-    """
-    kernels = introspect.opt_func_info(func_name="^exp2$").get("exp2", {})
-    return "ff" in kernels and not kernels["ff"]["current"].startswith("baseline")
 
 
 def attention_received(
@@ -113,8 +101,3 @@ def _products(query: Array, columns: Array) -> Array:
         some = slice(start, start + at_once)
         np.matmul(query, columns[..., some], out=products[..., some])
     return products
-
-
-def base() -> tuple[np.ufunc, float]:
-    """Gives the exponential that attention uses, and what scores are multiplied with for it."""
-    return (np.exp2, math.log2(math.e)) if use_powers_of_two() else (np.exp, 1.0)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .attention import base
+from .exponentials import base
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .attention import base
 from .distances import DistanceScores
+from .exponentials import base
 from .flat_texts import TextFlattener
 from .length_groups import group_by_length
 from .token_rows import TokenRows, check_finite
