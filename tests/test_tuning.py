@@ -92,7 +92,9 @@ def order_texts(count, seed):
 
 def test_search_finds_that_pairs_of_words_decide(tmp_path):
     data = datasets.DatasetDict(train=order_texts(200, 0), validation=order_texts(60, 1))
-    tuned, lines = search(tmp_path, data, autotune_trials=3, relative_attention_num_buckets=0)
+    tuned, lines = search(
+        tmp_path, data, autotune_trials=3, relative_attention_num_buckets=0, num_train_epochs=8
+    )
     assert tuned.settings[1].ngram_buckets == 2**15
     assert tuned.record["score"] > 0.95 > tuned.record["start_score"]
     assert [line.partition(":")[0] for line in lines] == [
@@ -179,7 +181,7 @@ def test_search_ends_at_its_time_also_in_a_trial(tmp_path):
 def test_trial_that_ends_inside_an_epoch_is_scored_as_the_run_is(tmp_path):
     found, _ = search(tmp_path / "m", max_steps=3, autotune_trials=2)
     assert found.record["best_trial"] is not None
-    run = train(keyword_data(), tmp_path / "n", **SMALL, max_steps=3)
+    run = train(keyword_data(), tmp_path / "n", **{**TINY, "max_steps": 3})
     assert found.record["start_score"] == run.record["epochs"][-1]["eval_accuracy"]
 
 
