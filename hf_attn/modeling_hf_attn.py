@@ -477,9 +477,8 @@ class HfAttnScoredAttention(GradientCheckpointingLayer):
         """Runs as many queries at once as memory makes good, and all in an export."""
         batch_size, length = pool_weights.shape
         rows = max(1, math.ceil(MAX_SCORES_PER_BLOCK / max(1, batch_size) / max(1, length)))
-        if (
-            torch.compiler.is_exporting() or rows >= length
-        ):  # in this order: an export keeps no guard
+        # In this order: an export that compared the sizes would be bound to them.
+        if torch.compiler.is_exporting() or rows >= length:
             block: Block = attend(query, pool_weights, 0)
             return block
         blocks = [

@@ -38,8 +38,8 @@ FASTTEXT_GRID = {"lr": (0.1, 0.5, 1.0), "epoch": (5, 25), "wordNgrams": (1, 2)}
 FASTTEXT_SUBWORDS = {"minn": 2, "maxn": 5}
 # A tenth of fastText's default, which makes each model 800 MB large.
 FASTTEXT_BUCKETS = 200_000
-SVM_COSTS = (0.1, 0.3, 1.0, 3.0, 10.0)
-RIDGE_PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0)
+# C of the SVM, or the penalty of the ridge regression.
+STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0)
 
 
 @dataclass(frozen=True)
@@ -259,7 +259,7 @@ def fit_svm(task: Task, seed: int, kept: Path) -> Fitted:
         say(f"{task.name}: SVM")
         tried = {
             strength: validate(task, scores_of(fit(strength), "validation"))
-            for strength in (SVM_COSTS if task.names else RIDGE_PENALTIES)
+            for strength in STRENGTHS
         }
         written(json.dumps(list(tried.items())), path)
     strength = max(json.loads(path.read_text(encoding="utf-8")), key=lambda row: row[1])[0]

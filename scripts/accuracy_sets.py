@@ -40,7 +40,7 @@ class Metric:
 
     title: str
     read: Read
-    combine: Combine = float
+    combine: Combine
     split: str = "test"
 
     def __call__(self, numbers: Array) -> float:
@@ -149,7 +149,7 @@ class Corpus:
 
     Attributes:
         title: Its name for people.
-        metrics: What is read off; choices are made by the first.
+        metrics: What is read off; the first is compared over sets.
         goal: What the first metric is to reach, of 1.
         characters: Whether words say little and characters much, as for languages.
         extra: More test files: name to file.

@@ -134,7 +134,7 @@ def test_choices_are_those_that_validate_best(sets, methods, data, tmp_path, mon
     task = sets.load_task("trec", data)
     monkeypatch.setattr(methods, "validate", lambda task, scores: -abs(scores).max())
     fitted = methods.fit_svm(task, 0, tmp_path)
-    assert fitted.settings == {"C": min(methods.SVM_COSTS)}
+    assert fitted.settings == {"C": min(methods.STRENGTHS)}
     monkeypatch.undo()
     again = methods.fit_svm(task, 0, tmp_path)  # what was chosen is kept for the next seed
     assert again.settings == fitted.settings
