@@ -22,6 +22,11 @@ from transformers import HfArgumentParser, TrainingArguments
 from .configuration_hf_attn import HfAttnConfig
 from .errors import InputError
 
+# From so many training texts on, words that occur once are no tokens of their own.
+_MANY_TEXTS = 1000
+_BUCKETS_PER_TEXT = 8
+_MOST_BUCKETS = 2**15
+
 
 def _setting(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
@@ -55,7 +60,10 @@ class ModelArguments:
     embeddings: str | None = _setting(None, "word vectors (.vec) or model to start from")
     algorithm: str = _setting("word", "tokenizer to train: word, wordpiece, bpe or unigram")
     vocab_size: int = _setting(30_000, "most tokens that tokenizer may have")
-    min_frequency: int = _setting(1, "fewest times a word must occur to be a token")
+    min_frequency: int | None = _setting(
+        None,
+        "fewest times a word must occur to be a token; by default 2 from 1,000 texts on, else 1",
+    )
     lowercase: bool = _setting(True, "whether that tokenizer ignores case")
     strip_accents: bool = _setting(False, "whether that tokenizer ignores accents")
     max_length: int = _setting(8192, "tokens at which a text is cut")
@@ -65,18 +73,41 @@ class ModelArguments:
     relative_attention_max_distance: int = _setting(128, "distance from which all share a bucket")
     attention_window: int = _setting(0, "tokens a token sees to each side; 0 for all")
     classifier_pooling: str = _setting("mean", "weights of a text's tokens: mean or static")
-    ngram_buckets: int = _setting(0, "rows for hashed bigrams; 0 for none")
-    token_dropout: float = _setting(0.3, "chance that a token is hidden in training")
+    ngram_buckets: int | None = _setting(
+        None,
+        "rows for hashed bigrams; 0 for none, by default 8 for each text, up to the next power of "
+        "2, at most 32768",
+    )
+    token_dropout: float = _setting(0.1, "chance that a token is hidden in training")
     embedding_dropout: float = _setting(0.0, "dropout of token features")
-    attention_dropout: float = _setting(0.0, "dropout of attention weights")
+    attention_dropout: float = _setting(0.3, "dropout of attention weights")
     classifier_dropout: float = _setting(0.0, "dropout of the pooled text")
     initializer_range: float = _setting(0.02, "standard deviation of fresh embeddings")
     lora_rank: int = _setting(0, "rank of LoRA on the attention; 0 trains all weights")
 
     def config_fields(self) -> dict[str, Any]:
-        """Gives the settings that are fields of the configuration too, but for `vocab_size`."""
+        """Gives the settings that are fields of the configuration too, but for `vocab_size`.
+
+        Those that wait for [`fitted_to`] are left out.
+        """
         names = set(HfAttnConfig.__dataclass_fields__) - {"vocab_size"}
-        return {name: value for name, value in vars(self).items() if name in names}
+        return {
+            name: value for name, value in vars(self).items() if name in names and value is not None
+        }
+
+    def fitted_to(self, num_texts: int) -> ModelArguments:
+        """Gives the settings with those that depend on the number of training texts.
+
+        A word that occurs once teaches little, but lends its place to words that were never seen;
+        few texts have few words to spare. Bigrams need rows for those that occur often.
+        """
+        min_frequency, buckets = self.min_frequency, self.ngram_buckets
+        if min_frequency is None:
+            min_frequency = 2 if self.algorithm == "word" and num_texts >= _MANY_TEXTS else 1
+        if buckets is None:
+            rows = max(1, _BUCKETS_PER_TEXT * num_texts)
+            buckets = min(_MOST_BUCKETS, 2 ** math.ceil(math.log2(rows)))
+        return dataclasses.replace(self, min_frequency=min_frequency, ngram_buckets=buckets)
 
 
 # What a run may set anew for a model that it starts from.
@@ -96,6 +127,8 @@ class HfAttnTrainingArguments(TrainingArguments):
     """`TrainingArguments` with defaults for a small model on a CPU."""
 
     learning_rate: float = _setting(2e-3, "peak learning rate")
+    # The default of 0.999 remembers rare pairs of words for so long that they are learned by heart.
+    adam_beta2: float = _setting(0.98, "share of Adam's squared gradients that it keeps each step")
     ngram_lr_ratio: float = _setting(0.3, "learning rate of bigrams, over that of all else")
     num_train_epochs: float = _setting(
         0.0,

@@ -170,7 +170,7 @@ class HfAttnEmbeddings(nn.Module):
             config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id
         )
         if self.ngram_buckets:
-            self.embed_ngrams = nn.Embedding(self.ngram_buckets, config.hidden_size)
+            self.embed_ngrams = HfAttnBigramEmbedding(self.ngram_buckets, config.hidden_size)
         self.dropout = nn.Dropout(config.embedding_dropout)
 
     def forward(
@@ -208,6 +208,10 @@ class HfAttnEmbeddings(nn.Module):
         if not self.ngram_buckets:
             return None
         return ids_before(input_ids, attention_mask, self.pad_token_id)
+
+
+class HfAttnBigramEmbedding(nn.Embedding):
+    """Starts at 0, so that a pair of tokens that no training text has says nothing."""
 
 
 def ids_before(input_ids: Tensor, attention_mask: Tensor, pad_token_id: int) -> Tensor:
@@ -932,6 +936,8 @@ class HfAttnPreTrainedModel(PreTrainedModel):
         elif isinstance(module, HfAttnRelativeBias) and module.num_buckets:
             init.zeros_(module.weight)
             init.copy_(module.buckets, module.tabulate_buckets())
+        elif isinstance(module, HfAttnBigramEmbedding):
+            init.zeros_(module.weight)
         elif isinstance(module, HfAttnClassificationHead):
             init.zeros_(module.bias)
             init.zeros_(module.reference)

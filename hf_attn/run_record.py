@@ -73,6 +73,7 @@ def make_record(
         JSON can hold.
     """
     data_arguments, model_arguments, arguments = settings
+    fitted = model_arguments.fitted_to(len(texts["train"]))
     scored = evaluations or {}
     return {
         "data": {
@@ -93,8 +94,8 @@ def make_record(
         "settings": {
             "data": _publishable(vars(data_arguments)),
             # A model that was started from keeps its own sizes, whatever the settings' defaults.
-            "model": _publishable(vars(model_arguments))
-            | {name: getattr(model.config, name) for name in model_arguments.config_fields()},
+            "model": _publishable(vars(fitted))
+            | {name: getattr(model.config, name) for name in fitted.config_fields()},
             "training": _publishable(arguments.to_dict()),
             "given": given_settings(settings),
         },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import datasets
 import torch
@@ -47,6 +47,7 @@ def build_starting_point(
     }
     if arguments.model is not None:
         return _continue_model(arguments, task)
+    arguments = arguments.fitted_to(len(train_split))
     if tokenizer is None:
         tokenizer = _build_tokenizer(arguments, _texts_of(train_split))
     config = HfAttnConfig(
@@ -99,7 +100,7 @@ def _build_tokenizer(arguments: ModelArguments, texts: Iterable[str]) -> PreTrai
                 texts,
                 algorithm=arguments.algorithm,
                 vocab_size=arguments.vocab_size,
-                min_frequency=arguments.min_frequency,
+                min_frequency=cast(int, arguments.min_frequency),
                 lowercase=arguments.lowercase,
                 strip_accents=arguments.strip_accents,
                 model_max_length=arguments.max_length,

@@ -85,19 +85,23 @@ _SPACE: Space = {
     "min_frequency": Choice((1, 2)),
     "token_dropout": Range(0.0, 0.6),
     "embedding_dropout": Range(0.0, 0.5),
-    "attention_dropout": Range(0.0, 0.3),
+    "attention_dropout": Range(0.0, 0.6),
     "classifier_dropout": Range(0.0, 0.5),
     "label_smoothing_factor": Choice((0.0, 0.1)),
     "weight_decay": Choice((0.0, 0.01, 0.1)),
     "adam_beta2": Choice((0.98, 0.999)),
 }
 # What is tried after the defaults: a short search is to have seen what helps most often before it
-# draws at random. Pairs of words want less hiding of words, and a shorter memory of Adam, in which
-# rare ones count less.
-_BIGRAMS = {"ngram_buckets": 2**15, "token_dropout": 0.1, "adam_beta2": 0.98}
+# draws at random. Words alone want more of them hidden.
 _FIRST_CHANGES: Sequence[Mapping[str, Any]] = (
-    _BIGRAMS,
-    {**_BIGRAMS, "classifier_pooling": "static"},
+    {
+        "ngram_buckets": 0,
+        "min_frequency": 1,
+        "token_dropout": 0.3,
+        "attention_dropout": 0.0,
+        "adam_beta2": 0.999,
+    },
+    {"classifier_pooling": "static"},
     {"learning_rate": 5e-3},
     {"hidden_size": 128},
 )
@@ -106,13 +110,16 @@ _SETTLED_BY = {"num_train_epochs": "max_steps", "min_frequency": "tokenizer"}
 _DIGITS = 3
 
 
-def space_for(settings: Settings, fitted: HfAttnTrainingArguments, task: str) -> Space:
+def space_for(
+    settings: Settings, fitted: HfAttnTrainingArguments, task: str, start: Mapping[str, Any]
+) -> Space:
     """Gives the settings that a search may try: those that the run leaves at their defaults.
 
     Args:
         settings: What the run was started with.
         fitted: Its training settings, completed with what depends on the data.
         task: The problem type.
+        start: What [`start_values`] gives.
     """
     _, model, arguments = settings
     given = given_fields(model).keys() | arguments.given_names
@@ -131,15 +138,16 @@ def space_for(settings: Settings, fitted: HfAttnTrainingArguments, task: str) ->
         space["num_train_epochs"] = Choice(
             tuple(sorted({max(1, math.ceil(part * epochs)) for part in (0.5, 1, 2)}))
         )
-    return {
-        name: values.including(start_values(settings, fitted)[name])
-        for name, values in space.items()
-    }
+    return {name: values.including(start[name]) for name, values in space.items()}
 
 
-def start_values(settings: Settings, fitted: HfAttnTrainingArguments) -> dict[str, Any]:
-    """Gives the values that a run has without a search, of all that searches can try."""
-    model = settings[1]
+def start_values(model: ModelArguments, fitted: HfAttnTrainingArguments) -> dict[str, Any]:
+    """Gives the values that a run has without a search, of all that searches can try.
+
+    Args:
+        model: Completed with what depends on the number of texts.
+        fitted: Completed with what depends on the data.
+    """
     return {name: getattr(model if hasattr(model, name) else fitted, name) for name in _SPACE}
 
 

@@ -104,8 +104,8 @@ class TrialTrainer(HfAttnTrainer):
                 task, np.asarray(predicted.predictions), np.asarray(predicted.label_ids)
             )
 
-        self.space: Space = space_for(settings, arguments, task)
-        self.start = start_values(settings, arguments)
+        self.start = start_values(settings[1].fitted_to(len(texts["train"])), arguments)
+        self.space: Space = space_for(settings, arguments, task, self.start)
         self.metric = (arguments.metric_for_best_model or MAIN_METRIC[task]).removeprefix("eval_")
         self.deadline = float("inf")
         self.begin: Callable[[Any], None] = lambda _: None

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import torch
 from models import VARIANTS, masked_batch, small_classifier, variant_name
-from trained import keyword_texts
+from trained import TINY, keyword_data, keyword_texts
 
-from hf_attn import explain
-from hf_attn.loading import load_classifier
+from hf_attn import explain, train
 
 SPLITS = ("train", "validation", "test")
 WITHOUT_WINDOW = [variant for variant in VARIANTS if not variant.get("attention_window")]
@@ -29,8 +28,11 @@ def figures(script):
 
 
 @pytest.fixture(scope="module")
-def case(rivals, trained_folder):
-    model, tokenizer = load_classifier(str(trained_folder))
+def case(rivals, tmp_path_factory):
+    """A text of a model without bigrams: the rivals start from embeddings of tokens."""
+    folder = tmp_path_factory.mktemp("words") / "model"
+    run = train(keyword_data(), folder, **{**TINY, "num_train_epochs": 16, "ngram_buckets": 0})
+    model, tokenizer = run.model, run.tokenizer
     text = "the market said crude oil barrel harvest in april , opec said"
     return rivals.Case.of(text, model.requires_grad_(False), tokenizer)
 

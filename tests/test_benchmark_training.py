@@ -18,6 +18,7 @@ SAME = {
     **TINY,
     "ngram_buckets": 64,
     "token_dropout": 0.0,
+    "attention_dropout": 0.0,
     "weight_decay": 0.1,
     "max_grad_norm": 0.1,
     "calibrate": False,

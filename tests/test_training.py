@@ -26,9 +26,10 @@ from transformers import (
 )
 
 from hf_attn import HfAttnForSequenceClassification, InputError, train
-from hf_attn.arguments import HfAttnTrainingArguments
+from hf_attn.arguments import HfAttnTrainingArguments, ModelArguments
 from hf_attn.batching import TokenizedTexts
 from hf_attn.mean_feature import mean_token_feature
+from hf_attn.modeling_hf_attn import hash_bigrams
 from hf_attn.training import _epochs_for
 
 
@@ -121,7 +122,7 @@ def test_reference_is_the_mean_feature_of_the_training_tokens(tmp_path):
 
 
 def test_mean_token_feature_counts_each_occurrence(tmp_path):
-    model = train(keyword_data(), tmp_path / "m", **TINY).model
+    model = train(keyword_data(), tmp_path / "m", **TINY, ngram_buckets=0).model
     with torch.no_grad():
         model.model.embeddings.embed_tokens.weight[3:6] = torch.eye(8)[:3]
     texts = TokenizedTexts(np.array([3, 3, 3, 4, 5], np.int32), np.array([4, 0, 1]), None, 0)
@@ -280,6 +281,7 @@ def test_an_existing_fast_tokenizer_is_used_as_it_is(tmp_path):
     vocab = {word: index for index, word in enumerate(words)}
     BertTokenizer(vocab=vocab).save_pretrained(tmp_path / "t")
     options = {**TINY, "num_train_epochs": 12, "tokenizer": str(tmp_path / "t")}
+    options["ngram_buckets"] = 0
     run = train(keyword_data(), tmp_path / "m", **options)
     assert run.record["metrics"]["test"]["accuracy"] == 1.0
     saved = AutoTokenizer.from_pretrained(tmp_path / "m")
@@ -440,3 +442,40 @@ def test_what_a_killed_run_left_is_removed(tmp_path):
     (left / "model.safetensors").write_bytes(b"0")
     train(keyword_data(), tmp_path / "m", **TINY)
     assert not list((tmp_path / "m").glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("given", "texts", "expected"),
+    [
+        ({}, 1, (1, 8)),
+        ({}, 120, (1, 1024)),
+        ({}, 999, (1, 8192)),
+        ({}, 1000, (2, 8192)),
+        ({}, 10**6, (2, 2**15)),
+        ({"algorithm": "bpe"}, 1000, (1, 8192)),
+        ({"min_frequency": 3, "ngram_buckets": 0}, 1000, (3, 0)),
+    ],
+)
+def test_number_of_texts_sets_rare_words_and_bigrams(given, texts, expected):
+    fitted = ModelArguments(**given).fitted_to(texts)
+    assert (fitted.min_frequency, fitted.ngram_buckets) == expected
+
+
+def test_record_has_what_the_number_of_texts_has_set(tmp_path):
+    run = train(keyword_data(), tmp_path / "m", **TINY, max_steps=1)
+    settings = run.record["settings"]
+    assert run.model.config.ngram_buckets == settings["model"]["ngram_buckets"] == 1024
+    assert settings["model"]["min_frequency"] == 1
+    assert not {"ngram_buckets", "min_frequency"} & settings["given"].keys()
+
+
+def test_bigrams_that_were_not_in_training_say_nothing(tmp_path):
+    run = train(keyword_data(), tmp_path / "m", **TINY, token_dropout=0, ngram_buckets=2**15)
+    words = run.tokenizer.get_vocab()
+    seen = set()
+    for text in keyword_data()["train"]["text"]:
+        ids = run.tokenizer(text)["input_ids"]
+        pairs = zip([words["[PAD]"], *ids], ids, strict=False)
+        seen |= {int(hash_bigrams(*map(torch.tensor, pair), 2**15)) for pair in pairs}
+    rows = run.model.model.embeddings.embed_ngrams.weight.abs().sum(-1).cpu() > 0
+    assert set(rows.nonzero().flatten().tolist()) == seen

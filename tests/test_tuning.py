@@ -90,12 +90,16 @@ def order_texts(count, seed):
     return datasets.Dataset.from_dict(rows)
 
 
-def test_search_finds_that_pairs_of_words_decide(tmp_path):
+def test_search_finds_that_pairs_of_words_decide(tmp_path, monkeypatch):
+    monkeypatch.setattr("hf_attn.arguments._MOST_BUCKETS", 0)  # as if they were not the default
+    monkeypatch.setattr(
+        "hf_attn.tuning._FIRST_CHANGES", [{"learning_rate": 5e-3}, {"ngram_buckets": 2**13}]
+    )
     data = datasets.DatasetDict(train=order_texts(200, 0), validation=order_texts(60, 1))
     tuned, lines = search(
         tmp_path, data, autotune_trials=3, relative_attention_num_buckets=0, num_train_epochs=8
     )
-    assert tuned.settings[1].ngram_buckets == 2**15
+    assert tuned.settings[1].ngram_buckets == 2**13
     assert tuned.record["score"] > 0.95 > tuned.record["start_score"]
     assert [line.partition(":")[0] for line in lines] == [
         "trial 1", "trial 2", "trial 3", "Best of 3",
@@ -159,8 +163,9 @@ def test_search_draws_the_same_with_the_same_seed(tmp_path):
 def test_first_trial_is_the_run_as_it_is_and_given_settings_stay(tmp_path):
     tuned, _ = search(tmp_path, autotune_trials=3, weight_decay=0.5)
     trials = trials_in(tmp_path)
-    assert trials[0]["params"]["ngram_buckets"] == 0
-    assert trials[0]["params"]["token_dropout"] == 0.3
+    assert trials[0]["params"]["ngram_buckets"] == 1024  # for 120 texts
+    assert trials[0]["params"]["min_frequency"] == 1
+    assert trials[0]["params"]["token_dropout"] == 0.1
     for trial in trials:
         assert not {"weight_decay", "hidden_size", "learning_rate"} & trial["params"].keys()
     assert tuned.settings[2].weight_decay == 0.5
@@ -190,7 +195,7 @@ def test_search_without_time_for_a_score_leaves_the_settings(tmp_path):
     assert [trial["state"] for trial in trials_in(tmp_path)] == ["pruned"]
     assert "more --autotune-seconds" in lines[-1]
     assert tuned.record["score"] is None
-    assert tuned.settings[1].ngram_buckets == 0
+    assert tuned.settings[1].ngram_buckets is None  # the number of texts decides still
 
 
 def test_error_in_a_trial_ends_the_search(tmp_path, monkeypatch):
@@ -334,7 +339,8 @@ def space_of(task="single_label_classification", **options):
     fitted.num_train_epochs = fitted.num_train_epochs or 6
     if fitted.chooses_metric:
         fitted.metric_for_best_model = "accuracy"
-    return space_for(settings, fitted, task), start_values(settings, fitted)
+    start = start_values(settings[1].fitted_to(300), fitted)
+    return space_for(settings, fitted, task, start), start
 
 
 OF_THE_VOCABULARY = {"ngram_buckets", "hidden_size", "min_frequency", "classifier_pooling"}
