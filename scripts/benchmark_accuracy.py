@@ -33,21 +33,18 @@ from accuracy_methods import (
 )
 from accuracy_sets import CORPORA, SINGLE_LABEL, Corpus, Task, load_task
 from benchmark_figures import Figure, Part, Table, part_to_dict, save_parts, to_markdown
-from benchmark_training import machine, say
+from benchmark_training import WORDS_ALONE, machine, say
 from speed_rivals import packages
 
 from hf_attn.saving import staged_file
 
 OURS, UNIFORM, TUNED = "hf_attn", "hf_attn, uniform attention", "hf_attn, tuned"
-BIGRAMS = "hf_attn, bigrams"
+WORDS = "hf_attn, words alone"
 FASTTEXT, SVM, MAJORITY = "fastText", "TF-IDF + linear SVM", "majority"
 METHODS: Mapping[str, Fit] = {
     OURS: fit_hf_attn,
     UNIFORM: functools.partial(fit_hf_attn, callbacks=[UniformAttention]),
-    # Adam remembers 50 steps in the place of 1,000, so that it does not learn rare pairs by heart.
-    BIGRAMS: functools.partial(
-        fit_hf_attn, ngram_buckets=32_768, token_dropout=0.1, adam_beta2=0.98
-    ),
+    WORDS: functools.partial(fit_hf_attn, **WORDS_ALONE),
     TUNED: functools.partial(fit_hf_attn, autotune_seconds=120),
     FASTTEXT: fit_fasttext,
     SVM: fit_svm,

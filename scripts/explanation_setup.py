@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias, TypeVar, cast
 
-from benchmark_training import say, train_quietly
+from benchmark_training import WORDS_ALONE, say, train_quietly
 from datasets import DatasetDict
 from rival_attributions import Case
 from transformers import PreTrainedTokenizerBase
@@ -50,12 +50,12 @@ class Setup:
         return self.sources.get(name, str(self.data / name))
 
     def load(self, name: str, seed: int, source: Source | None = None) -> Model:
-        """Gives a model of the default recipe, trained unless an earlier run has done so."""
+        """Gives a model of words alone, trained unless an earlier run has done so."""
         folder = self.models / f"{name}-{seed}"
         if not (folder / "run.json").exists():
             say(f"training {folder.name}")
             options = {"num_train_epochs": self.epochs} if self.epochs else {}
-            train_quietly(source or self.source(name), folder, seed=seed, **options)
+            train_quietly(source or self.source(name), folder, seed=seed, **WORDS_ALONE, **options)
         model, tokenizer = load_unfolded(str(folder), "the methods of others")
         return model.requires_grad_(False), tokenizer
 

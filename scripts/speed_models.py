@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from benchmark_training import say, train_quietly
+from benchmark_training import WORDS_ALONE, say, train_quietly
 from datasets import DatasetDict
 from fasttext_runs import Row, run_fasttext
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -141,7 +141,7 @@ def _for_fasttext(**options: Any) -> dict[str, Any]:
 def _train(models: Models, name: str, path: Path, **options: Any) -> None:
     if models.epochs:
         options["num_train_epochs"] = models.epochs
-    train_quietly(models.source(name), path, **options)
+    train_quietly(models.source(name), path, **{**WORDS_ALONE, **options})
 
 
 def _train_with_window(models: Models, name: str, path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from benchmark_figures import Figure, Part, Table, median_with_range
-from benchmark_training import in_fresh_process, say, train_quietly
+from benchmark_training import WORDS_ALONE, in_fresh_process, say, train_quietly
 from fasttext_runs import Row, run_fasttext
 from speed_models import GRID, Models, Source, best_of, settings_of
 from speed_teams import in_turns
@@ -34,11 +34,12 @@ STEPS_ONLY = {
     "load_best_model_at_end": False,
     "training_trace": False,
 }
-DEFAULT = "hf_attn, default settings"
+WORDS = "hf_attn, words alone"
 RECIPES: Mapping[str, Mapping[str, Any]] = {
-    DEFAULT: {},
-    "hf_attn, two epochs": {"num_train_epochs": 2},
-    "hf_attn, two epochs, batches of 64, rate 0.008": {
+    WORDS: WORDS_ALONE,
+    "hf_attn, words alone, two epochs": {**WORDS_ALONE, "num_train_epochs": 2},
+    "hf_attn, words alone, two epochs, batches of 64, rate 0.008": {
+        **WORDS_ALONE,
         "num_train_epochs": 2,
         "per_device_train_batch_size": 64,
         "learning_rate": 8e-3,
