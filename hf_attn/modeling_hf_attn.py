@@ -211,7 +211,7 @@ class HfAttnEmbeddings(nn.Module):
 
 
 class HfAttnBigramEmbedding(nn.Embedding):
-    """Starts at 0, so that a pair of tokens that no training text has says nothing."""
+    """Starts at 0, so that a row that no pair of the training texts falls on says nothing."""
 
 
 def ids_before(input_ids: Tensor, attention_mask: Tensor, pad_token_id: int) -> Tensor:

@@ -469,7 +469,7 @@ def test_record_has_what_the_number_of_texts_has_set(tmp_path):
     assert not {"ngram_buckets", "min_frequency"} & settings["given"].keys()
 
 
-def test_bigrams_that_were_not_in_training_say_nothing(tmp_path):
+def test_rows_that_no_pair_of_the_training_falls_on_stay_0(tmp_path):
     run = train(keyword_data(), tmp_path / "m", **TINY, token_dropout=0, ngram_buckets=2**15)
     words = run.tokenizer.get_vocab()
     seen = set()
