@@ -34,7 +34,8 @@ from hf_attn.training import _epochs_for
 
 
 def test_train_learns_keywords_and_saves_what_auto_classes_load(tmp_path):
-    run = train(keyword_data(), tmp_path / "m", **{**TINY, "num_train_epochs": 12})
+    options = {**TINY, "num_train_epochs": 12, "ngram_buckets": 0}
+    run = train(keyword_data(), tmp_path / "m", **options)
     assert run.record["metrics"]["test"]["accuracy"] == 1.0
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "m")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "m")
@@ -139,7 +140,8 @@ def test_train_on_several_labels_sets_the_problem_type(tmp_path):
     def topics(text):
         return [name for name, words in WORDS.items() if set(words) & set(text.split())]
 
-    run = train(with_labels(topics), tmp_path / "m", **{**TINY, "num_train_epochs": 16})
+    options = {**TINY, "num_train_epochs": 16, "ngram_buckets": 0}
+    run = train(with_labels(topics), tmp_path / "m", **options)
     assert run.model.config.problem_type == "multi_label_classification"
     assert run.record["metrics"]["test"].keys() == {"micro_f1", "macro_f1", "precision_at_1"}
     assert run.record["metrics"]["test"]["precision_at_1"] == 1.0
