@@ -26,6 +26,14 @@ from .errors import InputError
 _MANY_TEXTS = 1000
 _BUCKETS_PER_TEXT = 8
 _MOST_BUCKETS = 2**15
+# The settings that suit a model without bigrams: more words are hidden, and rare ones kept.
+WORDS_ALONE: Mapping[str, Any] = {
+    "ngram_buckets": 0,
+    "min_frequency": 1,
+    "token_dropout": 0.3,
+    "attention_dropout": 0.0,
+    "adam_beta2": 0.999,
+}
 
 
 def _setting(default: Any, text: str) -> Any:
@@ -99,10 +107,11 @@ class ModelArguments:
         """Gives the settings with those that depend on the number of training texts.
 
         A word that occurs once teaches little, but lends its place to words that were never seen;
-        few texts have few words to spare. Bigrams need rows for those that occur often.
+        few texts have few words to spare. Bigrams need rows for those that occur often. A tokenizer
+        that exists, given or of a model, leaves nothing to count.
         """
         min_frequency, buckets = self.min_frequency, self.ngram_buckets
-        if min_frequency is None:
+        if min_frequency is None and self.tokenizer is None and self.model is None:
             min_frequency = 2 if self.algorithm == "word" and num_texts >= _MANY_TEXTS else 1
         if buckets is None:
             rows = max(1, _BUCKETS_PER_TEXT * num_texts)

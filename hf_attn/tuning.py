@@ -9,7 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .arguments import CAN_CHANGE, HfAttnTrainingArguments, ModelArguments, Settings, given_fields
+from .arguments import (
+    CAN_CHANGE,
+    WORDS_ALONE,
+    HfAttnTrainingArguments,
+    ModelArguments,
+    Settings,
+    given_fields,
+)
 from .problem_types import SINGLE
 
 if TYPE_CHECKING:
@@ -92,15 +99,9 @@ _SPACE: Space = {
     "adam_beta2": Choice((0.98, 0.999)),
 }
 # What is tried after the defaults: a short search is to have seen what helps most often before it
-# draws at random. Words alone want more of them hidden.
+# draws at random.
 _FIRST_CHANGES: Sequence[Mapping[str, Any]] = (
-    {
-        "ngram_buckets": 0,
-        "min_frequency": 1,
-        "token_dropout": 0.3,
-        "attention_dropout": 0.0,
-        "adam_beta2": 0.999,
-    },
+    WORDS_ALONE,
     {"classifier_pooling": "static"},
     {"learning_rate": 5e-3},
     {"hidden_size": 128},

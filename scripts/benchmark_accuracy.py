@@ -33,9 +33,10 @@ from accuracy_methods import (
 )
 from accuracy_sets import CORPORA, SINGLE_LABEL, Corpus, Task, load_task
 from benchmark_figures import Figure, Part, Table, part_to_dict, save_parts, to_markdown
-from benchmark_training import WORDS_ALONE, machine, say
+from benchmark_training import machine, say
 from speed_rivals import packages
 
+from hf_attn.arguments import WORDS_ALONE
 from hf_attn.saving import staged_file
 
 OURS, UNIFORM, TUNED = "hf_attn", "hf_attn, uniform attention", "hf_attn, tuned"

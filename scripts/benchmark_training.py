@@ -30,20 +30,13 @@ import transformers
 from bare_loop import time_bare_loop
 
 from hf_attn import train
+from hf_attn.arguments import WORDS_ALONE
 
 MEGABYTE = 10**6
 HELP_RUNS = 5
 FRACTIONS = (0.1, 1.0)
 # Settings that a model that is started from brings itself.
 OF_A_MODEL = ("ngram_buckets", "min_frequency")
-# A model without bigrams, in the settings that suit it best: the other benchmarks' second recipe.
-WORDS_ALONE: Mapping[str, Any] = {
-    "ngram_buckets": 0,
-    "min_frequency": 1,
-    "token_dropout": 0.3,
-    "attention_dropout": 0.0,
-    "adam_beta2": 0.999,
-}
 FORMATS = {"share": "{:.2%}", "seconds": "{:.2f} s", "MB": "{:.4g} MB", "ratio": "{:.3f}"}
 COMMAND = Path(sysconfig.get_path("scripts")) / "hf-attn"
 # Prints the peak memory of a command. A process of its own, as a child's peak counts from its

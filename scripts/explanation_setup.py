@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias, TypeVar, cast
 
-from benchmark_training import WORDS_ALONE, say, train_quietly
+from benchmark_training import say, train_quietly
 from datasets import DatasetDict
 from rival_attributions import Case
 from transformers import PreTrainedTokenizerBase
 
 from hf_attn import HfAttnForSequenceClassification, load_text_dataset
+from hf_attn.arguments import WORDS_ALONE
 from hf_attn.loading import load_unfolded
 
 SETS = {"sst2": "SST-2", "trec": "TREC", "r8": "R8"}

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from benchmark_training import WORDS_ALONE, say, train_quietly
+from benchmark_training import say, train_quietly
 from datasets import DatasetDict
 from fasttext_runs import Row, run_fasttext
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -31,6 +31,7 @@ from transformers import (
 )
 
 from hf_attn import load_text_dataset
+from hf_attn.arguments import WORDS_ALONE
 from hf_attn.fold_folder import fold_folder
 from hf_attn.loading import load_classifier
 from hf_attn.onnx_folder import export_folder

@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from benchmark_figures import Figure, Part, Table, median_with_range
-from benchmark_training import WORDS_ALONE, in_fresh_process, say, train_quietly
+from benchmark_training import in_fresh_process, say, train_quietly
 from fasttext_runs import Row, run_fasttext
 from speed_models import GRID, Models, Source, best_of, settings_of
 from speed_teams import in_turns
@@ -22,6 +22,7 @@ from speed_throughput import Setup
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hf_attn import load_text_dataset
+from hf_attn.arguments import WORDS_ALONE
 from hf_attn.batching import TokenizedTexts
 from hf_attn.prediction import predict_logits
 

@@ -456,6 +456,8 @@ def test_what_a_killed_run_left_is_removed(tmp_path):
         ({}, 10**6, (2, 2**15)),
         ({"algorithm": "bpe"}, 1000, (1, 8192)),
         ({"min_frequency": 3, "ngram_buckets": 0}, 1000, (3, 0)),
+        ({"tokenizer": "t"}, 1000, (None, 8192)),
+        ({"model": "m"}, 1000, (None, 8192)),
     ],
 )
 def test_number_of_texts_sets_rare_words_and_bigrams(given, texts, expected):
