@@ -24,8 +24,6 @@ from .errors import InputError
 
 # From so many training texts on, words that occur once are no tokens of their own.
 _MANY_TEXTS = 1000
-_BUCKETS_PER_TEXT = 8
-_MOST_BUCKETS = 2**15
 # The settings that suit a model without bigrams: more words are hidden, and rare ones kept.
 WORDS_ALONE: Mapping[str, Any] = {
     "ngram_buckets": 0,
@@ -81,10 +79,11 @@ class ModelArguments:
     relative_attention_max_distance: int = _setting(128, "distance from which all share a bucket")
     attention_window: int = _setting(0, "tokens a token sees to each side; 0 for all")
     classifier_pooling: str = _setting("mean", "weights of a text's tokens: mean or static")
-    ngram_buckets: int | None = _setting(
-        None,
-        "rows for hashed bigrams; 0 for none, by default 8 for each text, up to the next power of "
-        "2, at most 32768",
+    ngram_buckets: int = _setting(
+        16_384, "most rows for pairs of words, the most frequent ones; 0 for words alone"
+    )
+    ngram_min_frequency: int = _setting(
+        2, "fewest times a pair must occur to have a row; 0 hashes all pairs into the rows"
     )
     token_dropout: float = _setting(0.1, "chance that a token is hidden in training")
     embedding_dropout: float = _setting(0.0, "dropout of token features")
@@ -94,29 +93,21 @@ class ModelArguments:
     lora_rank: int = _setting(0, "rank of LoRA on the attention; 0 trains all weights")
 
     def config_fields(self) -> dict[str, Any]:
-        """Gives the settings that are fields of the configuration too, but for `vocab_size`.
-
-        Those that wait for [`fitted_to`] are left out.
-        """
+        """Gives the settings that are fields of the configuration too, but for `vocab_size`."""
         names = set(HfAttnConfig.__dataclass_fields__) - {"vocab_size"}
-        return {
-            name: value for name, value in vars(self).items() if name in names and value is not None
-        }
+        return {name: value for name, value in vars(self).items() if name in names}
 
     def fitted_to(self, num_texts: int) -> ModelArguments:
-        """Gives the settings with those that depend on the number of training texts.
+        """Gives the settings with the one that depends on the number of training texts.
 
         A word that occurs once teaches little, but lends its place to words that were never seen;
-        few texts have few words to spare. Bigrams need rows for those that occur often. A tokenizer
-        that exists, given or of a model, leaves nothing to count.
+        few texts have few words to spare. A tokenizer that exists, given or of a model, leaves
+        nothing to count.
         """
-        min_frequency, buckets = self.min_frequency, self.ngram_buckets
+        min_frequency = self.min_frequency
         if min_frequency is None and self.tokenizer is None and self.model is None:
             min_frequency = 2 if self.algorithm == "word" and num_texts >= _MANY_TEXTS else 1
-        if buckets is None:
-            rows = max(1, _BUCKETS_PER_TEXT * num_texts)
-            buckets = min(_MOST_BUCKETS, 2 ** math.ceil(math.log2(rows)))
-        return dataclasses.replace(self, min_frequency=min_frequency, ngram_buckets=buckets)
+        return dataclasses.replace(self, min_frequency=min_frequency)
 
 
 # What a run may set anew for a model that it starts from.

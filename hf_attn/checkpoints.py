@@ -13,7 +13,7 @@ from .configuration_hf_attn import HfAttnConfig
 from .errors import InputError
 from .file_names import CONFIG_FILE, STATE_FILE
 
-_MUST_AGREE = ("vocab_size", "hidden_size", "head_dim", "ngram_buckets", "id2label")
+_MUST_AGREE = ("vocab_size", "hidden_size", "head_dim", "ngram_buckets", "ngram_slots", "id2label")
 
 
 def checkpoint_to_resume(wanted: str | bool | None, folder: Path) -> Path | None:

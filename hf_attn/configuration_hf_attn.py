@@ -54,8 +54,9 @@ class HfAttnConfig(PreTrainedConfig):
             grows with the length of a text and not with its square; 0 for all the way.
         classifier_pooling: How a text's tokens are weighted in the pooled text: `"mean"` (all
             the same) or `"static"` (a softmax over a learned score of each token).
-        ngram_buckets: Rows of the embedding that pairs of neighbouring tokens are hashed into;
-            0 for none.
+        ngram_buckets: Rows of the embedding of pairs of neighbouring tokens; 0 for none.
+        ngram_slots: Slots that pairs are hashed into to find their row, where only known pairs have
+            one; see [`HfAttnModel.set_known_bigrams`]. 0 to hash them into the rows themselves.
         token_dropout: Chance that a token is hidden from a text in training.
         embedding_dropout: Dropout of the token features.
         attention_dropout: Dropout of the attention weights.
@@ -109,6 +110,7 @@ class HfAttnConfig(PreTrainedConfig):
     attention_window: int = 0
     classifier_pooling: Literal["mean", "static"] = "mean"
     ngram_buckets: int = 0
+    ngram_slots: int = 0
     token_dropout: float | int = 0.0
     embedding_dropout: float | int = 0.0
     attention_dropout: float | int = 0.0
@@ -199,7 +201,11 @@ class HfAttnConfig(PreTrainedConfig):
         for name in ("vocab_size", "hidden_size", "head_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)!r}.")
-        for name, meaning in (("ngram_buckets", "no bigrams"), ("attention_window", "all tokens")):
+        for name, meaning in (
+            ("ngram_buckets", "no bigrams"),
+            ("ngram_slots", "pairs are hashed into rows"),
+            ("attention_window", "all tokens"),
+        ):
             if getattr(self, name) < 0:
                 raise ValueError(
                     f"{name} must be 0 ({meaning}) or more, got {getattr(self, name)!r}."

@@ -1,9 +1,9 @@
 """Folds a classifier: all that depends on a token alone is computed once and kept in tables.
 
-Before the attention nothing mixes tokens (but a hashed bigram of neighbours, which has tables of
-its own), so a text needs no embeddings and no projections: look-ups and one small softmax.
+Before the attention nothing mixes tokens (but a pair of neighbours, which has tables of its
+own), so a text needs no embeddings and no projections: look-ups and one small softmax.
 
-Shapes: V tokens or buckets, D `hidden_size`, K `head_dim`, C classes, W = min(C, D).
+Shapes: V tokens or pairs, D `hidden_size`, K `head_dim`, C classes, W = min(C, D).
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ _FIELDS = (
     "attention_window",
     "classifier_pooling",
     "ngram_buckets",
+    "ngram_slots",
     "pad_token_id",
     "id2label",
     "label2id",
@@ -112,6 +113,7 @@ def _fill(
     _fill_table(tables.tokens, model, embeddings.embed_tokens, model.score.reference)
     if folded.config.ngram_buckets:  # the reference's share is in the rows of the tokens
         _fill_table(tables.ngrams, model, embeddings.embed_ngrams, of_nothing)
+        tables.ngram_rows.load_state_dict(embeddings.ngram_rows.state_dict())
     distance_scores = folded.attention.relative_bias.scores
     if distance_scores is not None:
         relative_bias = model.model.attention.relative_bias

@@ -31,6 +31,8 @@ MAX_SCORES_PER_BLOCK = 1 << 23
 # With a window, long texts are cut into pieces of so many queries: fewer make matrices that are
 # slow to multiply, more score too many keys that no query sees.
 ROWS_PER_PIECE = 32
+# Of a pair with a row of its own, each 4 bytes: few pairs meet by chance.
+SLOTS_PER_BIGRAM = 8
 
 
 class _QuickOutput(ModelOutput):
@@ -152,10 +154,10 @@ def _at_least_float32(tensor: Tensor) -> Tensor:
 
 
 class HfAttnEmbeddings(nn.Module):
-    """Turns token ids into token features, x_j = sqrt(D) (E[t_j] + G[hash(t_{j-1}, t_j)]).
+    """Turns token ids into token features, x_j = sqrt(D) (E[t_j] + G[row(t_{j-1}, t_j)]).
 
-    The bigrams are hashed into a fixed number of rows as fastText does. The factor lets tables of
-    small numbers, in which a rare word weighs nothing, learn as fast as the projections do.
+    [`HfAttnBigramRows`] finds the row of a pair. The factor lets tables of small numbers, in which
+    a rare word weighs nothing, learn as fast as the projections do.
 
     Source: Joulin et al. 2016, "Bag of Tricks for Efficient Text Classification", section 2.2;
     Vaswani et al. 2017, "Attention Is All You Need", section 3.4.
@@ -170,7 +172,8 @@ class HfAttnEmbeddings(nn.Module):
             config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id
         )
         if self.ngram_buckets:
-            self.embed_ngrams = HfAttnBigramEmbedding(self.ngram_buckets, config.hidden_size)
+            self.ngram_rows = HfAttnBigramRows(config)
+            self.embed_ngrams = HfAttnBigramEmbedding(config)
         self.dropout = nn.Dropout(config.embedding_dropout)
 
     def forward(
@@ -195,8 +198,7 @@ class HfAttnEmbeddings(nn.Module):
         """Gives features (..., D) of tokens, from their ids (...) and those before them (...)."""
         features = self.embed_tokens(input_ids)
         if previous_ids is not None:
-            buckets = hash_bigrams(previous_ids, input_ids, self.ngram_buckets)
-            features = features + self.embed_ngrams(buckets)
+            features = features + self.embed_ngrams(self.ngram_rows(previous_ids, input_ids))
         return cast(Tensor, self.dropout(self.scale * features))
 
     def previous_ids(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor | None:
@@ -211,7 +213,39 @@ class HfAttnEmbeddings(nn.Module):
 
 
 class HfAttnBigramEmbedding(nn.Embedding):
-    """Starts at 0, so that a row that no pair of the training texts falls on says nothing."""
+    """Starts at 0, so that a row that no pair of the training texts falls on says nothing.
+
+    Where only known pairs have rows, row 0 is of all others and stays 0.
+    """
+
+    def __init__(self, config: HfAttnConfig) -> None:
+        padding_idx = 0 if config.ngram_slots else None
+        super().__init__(config.ngram_buckets, config.hidden_size, padding_idx=padding_idx)
+
+
+class HfAttnBigramRows(nn.Module):
+    """Finds the row that each pair of neighbouring tokens has in a table of bigrams.
+
+    Pairs are hashed into slots, as fastText does. Without `ngram_slots` a slot is a row, and rare
+    pairs share the rows of frequent ones. With them a slot holds the row of the pair it belongs to,
+    and 0 where it belongs to none: slots are cheap, so there are enough to keep pairs apart.
+
+    Attributes:
+        slots: (S,), the row of each slot; None where slots are rows.
+    """
+
+    slots: Tensor | None
+
+    def __init__(self, config: HfAttnConfig) -> None:
+        super().__init__()
+        self.num_slots = config.ngram_slots or config.ngram_buckets
+        slots = torch.zeros(config.ngram_slots, dtype=torch.int32) if config.ngram_slots else None
+        self.register_buffer("slots", slots)
+
+    def forward(self, previous_ids: Tensor, input_ids: Tensor) -> Tensor:
+        """Gives the row (...) of each pair of ids (...)."""
+        slot = hash_bigrams(previous_ids, input_ids, self.num_slots)
+        return slot if self.slots is None else self.slots[slot].long()
 
 
 def ids_before(input_ids: Tensor, attention_mask: Tensor, pad_token_id: int) -> Tensor:
@@ -223,11 +257,11 @@ def ids_before(input_ids: Tensor, attention_mask: Tensor, pad_token_id: int) -> 
     return in_a_row.gather(-1, (rank - 1).clamp(min=0))
 
 
-def hash_bigrams(previous_ids: Tensor, input_ids: Tensor, num_buckets: int) -> Tensor:
-    """Gives the bucket (...) of each pair of ids (...)."""
+def hash_bigrams(previous_ids: Tensor, input_ids: Tensor, num_slots: int) -> Tensor:
+    """Gives the slot (...) of each pair of ids (...)."""
     # Ids stay far below 2**31, so no product leaves 63 bits; both factors are primes.
     hashed = previous_ids.long() * 1_000_003 + input_ids.long() * 16_777_619
-    return hashed % 2_147_483_647 % num_buckets
+    return hashed % 2_147_483_647 % num_slots
 
 
 class HfAttnPooler(nn.Module):
@@ -771,7 +805,7 @@ class HfAttnFoldedTable(nn.Module):
 
 
 class HfAttnFoldedTables(nn.Module):
-    """The tables of tokens and, for a model with bigrams, those of the buckets they hash into."""
+    """The tables of tokens and, for a model with bigrams, those of the rows of pairs."""
 
     def __init__(self, config: HfAttnFoldedConfig) -> None:
         super().__init__()
@@ -779,6 +813,7 @@ class HfAttnFoldedTables(nn.Module):
         self.ngram_buckets = config.ngram_buckets
         self.tokens = HfAttnFoldedTable(config.vocab_size, config)
         if self.ngram_buckets:
+            self.ngram_rows = HfAttnBigramRows(config)
             self.ngrams = HfAttnFoldedTable(self.ngram_buckets, config)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> TokenTerms:
@@ -792,7 +827,7 @@ class HfAttnFoldedTables(nn.Module):
         terms: TokenTerms = self.tokens(input_ids)
         if previous_ids is None:
             return terms
-        added = self.ngrams(hash_bigrams(previous_ids, input_ids, self.ngram_buckets))
+        added = self.ngrams(self.ngram_rows(previous_ids, input_ids))
         return TokenTerms(*(one + other for one, other in zip(terms, added, strict=True)))
 
 
@@ -938,6 +973,8 @@ class HfAttnPreTrainedModel(PreTrainedModel):
             init.copy_(module.buckets, module.tabulate_buckets())
         elif isinstance(module, HfAttnBigramEmbedding):
             init.zeros_(module.weight)
+        elif isinstance(module, HfAttnBigramRows) and module.slots is not None:
+            init.zeros_(module.slots)
         elif isinstance(module, HfAttnClassificationHead):
             init.zeros_(module.bias)
             init.zeros_(module.reference)
@@ -963,6 +1000,40 @@ class HfAttnModel(HfAttnPreTrainedModel):
     def set_input_embeddings(self, value: nn.Module) -> None:
         """Replaces the token embedding."""
         self.embeddings.embed_tokens = cast(nn.Embedding, value)
+
+    @torch.no_grad()
+    def set_known_bigrams(self, pairs: Tensor) -> None:
+        """Gives these pairs of tokens rows of their own in the table of bigrams, and others none.
+
+        Rows start at 0: call it before training. A few pairs share the slot of one that stands
+        before them, and with it the row; the other way round, a few that are not among these fall
+        on a slot that is taken, about one in [`SLOTS_PER_BIGRAM`].
+
+        Args:
+            pairs: (P, 2), ids of a token and the one after it, the most important pair first.
+
+        Raises:
+            ValueError: If the model has no bigrams, or the pairs are no (P, 2).
+        """
+        if not self.config.ngram_buckets:
+            raise ValueError("expected a model with bigrams, got one with ngram_buckets=0.")
+        if pairs.dim() != 2 or pairs.shape[1] != 2:
+            raise ValueError(f"pairs must be (pairs, 2), got {tuple(pairs.shape)}.")
+        num_slots = 1 << (SLOTS_PER_BIGRAM * max(len(pairs), 1) - 1).bit_length()
+        slots = hash_bigrams(pairs[:, 0], pairs[:, 1], num_slots)
+        taken, owner = slots.unique(return_inverse=True)
+        # The first pair of each slot decides on the order of the rows.
+        first = torch.full_like(taken, len(pairs)).scatter_reduce(
+            0, owner, torch.arange(len(pairs), device=pairs.device), "amin"
+        )
+        self.config.ngram_slots, self.config.ngram_buckets = num_slots, len(taken) + 1
+        embeddings, device = self.embeddings, self.device
+        embeddings.ngram_buckets = self.config.ngram_buckets
+        embeddings.ngram_rows = HfAttnBigramRows(self.config).to(device)
+        embeddings.embed_ngrams = HfAttnBigramEmbedding(self.config).to(device, self.dtype)
+        embeddings.embed_ngrams.weight.zero_()
+        rows = first.argsort().argsort() + 1
+        cast(Tensor, embeddings.ngram_rows.slots)[taken.to(device)] = rows.to(device, torch.int32)
 
     @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(

@@ -37,6 +37,7 @@ from .checkpoints import check_same_model, checkpoint_to_resume
 from .data import label_names, load_text_dataset, take_fraction
 from .errors import InputError
 from .evaluation import Evaluation, evaluate_texts
+from .frequent_bigrams import give_rows_to_bigrams
 from .loading import check_trainable, load_label_names
 from .mean_feature import mean_token_feature
 from .metrics import score_logits
@@ -166,7 +167,7 @@ def run_training(
     set_seed(arguments.seed)
     model, tokenizer = build_starting_point(model_arguments, data["train"])
     texts = {name: TokenizedTexts.from_dataset(split, tokenizer) for name, split in data.items()}
-
+    give_rows_to_bigrams(model, model_arguments, texts["train"])
     if resume is not None:
         check_same_model(resume, model.config)
     with arguments.main_process_first(desc="making the output folder"):

@@ -86,7 +86,7 @@ Space = dict[str, Choice | Range]
 _SPACE: Space = {
     "learning_rate": Range(5e-4, 1e-2, log=True),
     "num_train_epochs": Choice((0.5, 1, 2)),
-    "ngram_buckets": Choice((0, 2**13, 2**15)),
+    "ngram_buckets": Choice((0, 2**14, 2**16)),
     "classifier_pooling": Choice(("mean", "static")),
     "hidden_size": Choice((64, 128, 256)),
     "min_frequency": Choice((1, 2)),

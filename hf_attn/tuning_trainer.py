@@ -26,6 +26,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from .arguments import HfAttnTrainingArguments, Settings
 from .batching import TokenizedTexts, keep_batch
+from .frequent_bigrams import give_rows_to_bigrams
 from .metrics import score_logits
 from .modeling_hf_attn import HfAttnForSequenceClassification
 from .problem_types import MAIN_METRIC, ProblemType
@@ -68,6 +69,7 @@ class Starts:
                 for name, split in self._data.items()
             }
             self._built[vocabulary] = tokenizer, texts
+        give_rows_to_bigrams(model, model_arguments, texts["train"])
         return model, texts
 
 

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from hf_attn import HfAttnForSequenceClassification, load_text_dataset
 from hf_attn.arguments import HfAttnTrainingArguments, settings_from_options
 from hf_attn.batching import LengthGroupedSampler, TokenizedTexts
+from hf_attn.frequent_bigrams import give_rows_to_bigrams
 from hf_attn.metrics import score_logits
 from hf_attn.problem_types import ProblemType
 from hf_attn.starting_point import build_starting_point
@@ -47,13 +48,13 @@ def make_start(dataset: Any, **options: Any) -> Start:
     data = load_text_dataset(dataset, seed=arguments.seed)
     transformers.set_seed(arguments.seed)
     model, tokenizer = build_starting_point(model_arguments, data["train"])
+    train_texts = TokenizedTexts.from_dataset(data["train"], tokenizer)
+    give_rows_to_bigrams(model, model_arguments, train_texts)
     validation = None
     if arguments.eval_strategy != "no":
         texts = TokenizedTexts.from_dataset(data["validation"], tokenizer)
         validation, _ = texts.sorted_by_length()
-    return Start(
-        model, TokenizedTexts.from_dataset(data["train"], tokenizer), validation, arguments
-    )
+    return Start(model, train_texts, validation, arguments)
 
 
 def run_bare_loop(start: Start, epochs: int) -> list[dict[str, float]]:

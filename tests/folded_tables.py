@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from reference import hash_bigram, softmax
+from reference import bigram_row, softmax
 
 from hf_attn.predictor.tables import FoldedTables, TokenTables
 
@@ -29,14 +29,15 @@ def tables_of(model):
     ids = torch.arange(model.config.vocab_size)
     ngrams = None
     if embeddings.ngram_buckets:
-        buckets = embeddings.scale * embeddings.embed_ngrams.weight
-        ngrams = fold(buckets, values(torch.zeros_like(buckets)))
+        pairs = embeddings.scale * embeddings.embed_ngrams.weight
+        ngrams = fold(pairs, values(torch.zeros_like(pairs)))
     relative_bias, distance_scores = attention.relative_bias, None
     if relative_bias.num_buckets:
         distance_scores = relative_bias.weight[relative_bias.buckets].numpy()
     return FoldedTables(
         tokens=fold(embeddings.embed(ids, None), (0, 0)),
         ngrams=ngrams,
+        ngram_slots=embeddings.ngram_rows.slots.numpy() if model.config.ngram_slots else None,
         distance_scores=distance_scores,
         attention_window=model.config.attention_window,
         out_proj=None if narrow else head.out_proj.weight.numpy(),
@@ -55,6 +56,7 @@ def random_tables(
     width=None,
     static=False,
     num_ngrams=0,
+    num_slots=0,
     farthest=20,
     window=0,
     scale=0.5,
@@ -76,6 +78,7 @@ def random_tables(
     return FoldedTables(
         tokens=rows(vocab_size),
         ngrams=rows(num_ngrams) if num_ngrams else None,
+        ngram_slots=random.integers(0, num_ngrams, num_slots) if num_slots else None,
         distance_scores=numbers(2 * farthest + 1) if farthest else None,
         attention_window=window,
         out_proj=numbers(num_labels, width) if width else None,
@@ -103,7 +106,10 @@ def expected_score(tables, ids):
         if tables.ngrams is not None:
             table = getattr(tables.ngrams, name)
             found += table[
-                [hash_bigram(*pair, len(table)) for pair in zip(before, ids, strict=True)]
+                [
+                    bigram_row(*pair, len(table), tables.ngram_slots)
+                    for pair in zip(before, ids, strict=True)
+                ]
             ]
         return found
 

@@ -18,6 +18,9 @@ VARIANTS = [
     for buckets in (0, 32)
 ]
 VARIANTS += [VARIANTS[row] | {"attention_window": 4} for row in (1, 6)]
+# Pairs are hashed into rows in some, and have rows of their own in others.
+for row in (3, 7, 9):
+    VARIANTS[row]["ngram_slots"] = 64
 MODES = ["train", "eval"]
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
@@ -50,6 +53,10 @@ def small_classifier(*, dtype=torch.float64, model_class=HfAttnForSequenceClassi
     }
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
+            if name.endswith("ngram_rows.slots"):
+                rows = model.config.ngram_buckets
+                tensor.copy_(torch.randint(rows, tensor.shape, generator=generator))
+                continue
             scale = next((scales[part] for part in name.split(".") if part in scales), 0.6)
             tensor.copy_(scale * torch.randn(tensor.shape, generator=generator))
     return model

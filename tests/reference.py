@@ -10,8 +10,14 @@ def softmax(scores):
     return weights / weights.sum()
 
 
-def hash_bigram(previous, token, buckets):
-    return (int(previous) * 1_000_003 + int(token) * 16_777_619) % (2**31 - 1) % buckets
+def hash_bigram(previous, token, num_slots):
+    return (int(previous) * 1_000_003 + int(token) * 16_777_619) % (2**31 - 1) % num_slots
+
+
+def bigram_row(previous, token, num_rows, slots=None):
+    if slots is None:
+        return hash_bigram(previous, token, num_rows)
+    return int(slots[hash_bigram(previous, token, len(slots))])
 
 
 def token_features(weight, config, ids, mask):
@@ -20,7 +26,8 @@ def token_features(weight, config, ids, mask):
     if config.ngram_buckets:
         previous = config.pad_token_id
         for j in np.flatnonzero(mask):
-            row = hash_bigram(previous, ids[j], config.ngram_buckets)
+            slots = weight["embeddings.ngram_rows.slots"] if config.ngram_slots else None
+            row = bigram_row(previous, ids[j], config.ngram_buckets, slots)
             features[j] = features[j] + weight["embeddings.embed_ngrams.weight"][row]
             previous = ids[j]
     return np.sqrt(config.hidden_size) * features

@@ -14,7 +14,7 @@ from models import (
     small_config,
     variant_name,
 )
-from reference import reference_outputs
+from reference import hash_bigram, reference_outputs
 from torch.nn import functional as F
 from transformers import Trainer, TrainingArguments
 from transformers.models.t5.modeling_t5 import T5Attention
@@ -130,6 +130,57 @@ def test_bigrams_of_ids_in_32_bits_are_the_same():
     model = small_classifier(vocab_size=30_000, ngram_buckets=4096)
     ids = torch.randint(1, 30_000, (3, 20))
     assert torch.equal(model(ids).logits, model(ids.int()).logits)
+
+
+def test_known_bigrams_have_rows_of_their_own_and_others_none():
+    model = small_classifier(vocab_size=3000, ngram_buckets=37)
+    pairs = torch.randint(3000, (400, 2), generator=torch.Generator().manual_seed(0))
+    model.model.set_known_bigrams(pairs)
+    config, embeddings = model.config, model.model.embeddings
+    row_of_slot = {}
+    for previous, token in pairs.tolist():
+        row_of_slot.setdefault(
+            hash_bigram(previous, token, config.ngram_slots), len(row_of_slot) + 1
+        )
+    others = torch.randint(3000, (400, 2), generator=torch.Generator().manual_seed(1))
+    asked = torch.cat([pairs, others])
+    expected = [row_of_slot.get(hash_bigram(*pair, config.ngram_slots), 0) for pair in asked]
+    assert embeddings.ngram_rows(*asked.T).tolist() == expected
+    assert len(row_of_slot) > 360  # few pairs meet in a slot,
+    assert sum(row > 0 for row in expected[400:]) < 60  # and few others fall on one
+    assert config.ngram_buckets == len(embeddings.embed_ngrams.weight) == len(row_of_slot) + 1
+    assert not embeddings.embed_ngrams.weight.any()
+    assert embeddings.embed_ngrams.weight.dtype == torch.float64
+
+
+def test_row_of_unknown_bigrams_stays_0_in_training():
+    model = small_classifier(ngram_buckets=37).train()
+    model.model.set_known_bigrams(torch.tensor([[7, 9]]))
+    model(torch.tensor([[7, 9, 11]]), labels=torch.tensor([1])).loss.backward()
+    changes = model.model.embeddings.embed_ngrams.weight.grad.abs().sum(1) > 0
+    assert changes.tolist() == [False, True]
+
+
+def test_model_may_know_no_bigram():
+    model = small_classifier(ngram_buckets=37)
+    model.model.set_known_bigrams(torch.empty(0, 2, dtype=torch.long))
+    without = small_classifier()
+    without.load_state_dict(model.state_dict(), strict=False)
+    ids = masked_batch()["input_ids"]
+    assert torch.equal(model(ids).logits, without(ids).logits)
+
+
+@pytest.mark.parametrize(
+    ("fields", "pairs", "message"),
+    [
+        ({}, [[7, 9]], "expected a model with bigrams, got one with ngram_buckets=0"),
+        ({"ngram_buckets": 37}, [7, 9], r"pairs must be \(pairs, 2\), got \(2,\)"),
+        ({"ngram_buckets": 37}, [[7, 9, 11]], r"pairs must be \(pairs, 2\), got \(1, 3\)"),
+    ],
+)
+def test_known_bigrams_that_do_not_fit_are_refused(fields, pairs, message):
+    with pytest.raises(ValueError, match=message):
+        small_classifier(**fields).model.set_known_bigrams(torch.tensor(pairs))
 
 
 # Intermediates

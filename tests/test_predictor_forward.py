@@ -22,6 +22,7 @@ KINDS = {
     "static": {"static": True},
     "bigrams": {"num_ngrams": 23},
     "static bigrams": {"static": True, "num_ngrams": 23},
+    "known bigrams": {"static": True, "num_ngrams": 23, "num_slots": 64},
     "no distances": {"farthest": 0},
     "projected": {"num_labels": 9, "width": 4},
     "one output": {"num_labels": 1},

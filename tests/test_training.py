@@ -3,7 +3,9 @@
 import errno
 import json
 import math
+from collections import Counter
 from itertools import chain
+from types import SimpleNamespace
 
 import datasets
 import numpy as np
@@ -15,6 +17,7 @@ from trained import (
     WORDS,
     assert_same_weights,
     keyword_data,
+    keyword_texts,
     saved_weights,
 )
 from transformers import (
@@ -28,6 +31,7 @@ from transformers import (
 from hf_attn import HfAttnForSequenceClassification, InputError, train
 from hf_attn.arguments import HfAttnTrainingArguments, ModelArguments
 from hf_attn.batching import TokenizedTexts
+from hf_attn.frequent_bigrams import frequent_bigrams
 from hf_attn.mean_feature import mean_token_feature
 from hf_attn.modeling_hf_attn import hash_bigrams
 from hf_attn.training import _epochs_for
@@ -449,37 +453,77 @@ def test_what_a_killed_run_left_is_removed(tmp_path):
 @pytest.mark.parametrize(
     ("given", "texts", "expected"),
     [
-        ({}, 1, (1, 8)),
-        ({}, 120, (1, 1024)),
-        ({}, 999, (1, 8192)),
-        ({}, 1000, (2, 8192)),
-        ({}, 10**6, (2, 2**15)),
-        ({"algorithm": "bpe"}, 1000, (1, 8192)),
-        ({"min_frequency": 3, "ngram_buckets": 0}, 1000, (3, 0)),
-        ({"tokenizer": "t"}, 1000, (None, 8192)),
-        ({"model": "m"}, 1000, (None, 8192)),
+        ({}, 1, 1),
+        ({}, 999, 1),
+        ({}, 1000, 2),
+        ({"algorithm": "bpe"}, 1000, 1),
+        ({"min_frequency": 3}, 1000, 3),
+        ({"tokenizer": "t"}, 1000, None),
+        ({"model": "m"}, 1000, None),
     ],
 )
-def test_number_of_texts_sets_rare_words_and_bigrams(given, texts, expected):
-    fitted = ModelArguments(**given).fitted_to(texts)
-    assert (fitted.min_frequency, fitted.ngram_buckets) == expected
+def test_number_of_texts_sets_rare_words(given, texts, expected):
+    assert ModelArguments(**given).fitted_to(texts).min_frequency == expected
 
 
 def test_record_has_what_the_number_of_texts_has_set(tmp_path):
     run = train(keyword_data(), tmp_path / "m", **TINY, max_steps=1)
     settings = run.record["settings"]
-    assert run.model.config.ngram_buckets == settings["model"]["ngram_buckets"] == 1024
     assert settings["model"]["min_frequency"] == 1
-    assert not {"ngram_buckets", "min_frequency"} & settings["given"].keys()
+    assert "min_frequency" not in settings["given"]
 
 
-def test_rows_that_no_pair_of_the_training_falls_on_stay_0(tmp_path):
-    run = train(keyword_data(), tmp_path / "m", **TINY, token_dropout=0, ngram_buckets=2**15)
-    words = run.tokenizer.get_vocab()
-    seen = set()
+def count_pairs(run):
+    """Counts the pairs of ids of neighbours in the training texts of the keyword data."""
+    counts = Counter()
     for text in keyword_data()["train"]["text"]:
         ids = run.tokenizer(text)["input_ids"]
-        pairs = zip([words["[PAD]"], *ids], ids, strict=False)
-        seen |= {int(hash_bigrams(*map(torch.tensor, pair), 2**15)) for pair in pairs}
+        counts.update(zip([run.tokenizer.pad_token_id, *ids], ids, strict=False))
+    return counts
+
+
+def test_frequent_bigrams_are_those_of_the_texts():
+    ids = [[5, 6, 5, 6], [], [6, 5], [5]]
+    tokenizer = SimpleNamespace(pad_token_id=3)
+    pairs = frequent_bigrams(TokenizedTexts.from_ids(ids, tokenizer), 2)
+    assert sorted(pairs.tolist()) == [[3, 5], [5, 6], [6, 5]]
+    pairs = frequent_bigrams(TokenizedTexts.from_ids([*ids, [5, 6]], tokenizer), 1).tolist()
+    assert sorted(pairs[:2]) == [[3, 5], [5, 6]]  # three times each
+    assert pairs[2:] == [[6, 5], [3, 6]]  # twice, and once
+
+
+def test_pairs_that_occur_often_enough_have_rows(tmp_path):
+    options = {**TINY, "token_dropout": 0, "ngram_min_frequency": 3}
+    run = train(keyword_data(), tmp_path / "m", **options)
+    counts = count_pairs(run)
+    frequent = {pair for pair, count in counts.items() if count >= 3}
+    embeddings = run.model.model.embeddings
+    rows = {pair: int(embeddings.ngram_rows(*torch.tensor(pair))) for pair in counts}
+    assert {pair for pair, row in rows.items() if row} >= frequent
+    assert 1 < run.model.config.ngram_buckets <= len(frequent) + 1
+    assert embeddings.embed_ngrams.weight[1:].abs().sum(1).all()
+    assert not embeddings.embed_ngrams.weight[0].any()
+
+
+def test_most_frequent_pairs_have_the_rows_that_there_are(tmp_path):
+    run = train(keyword_data(), tmp_path / "m", **TINY, ngram_buckets=6)
+    most = [pair for pair, _ in count_pairs(run).most_common(3)]
+    assert run.model.config.ngram_buckets <= 6
+    assert all(int(run.model.model.embeddings.ngram_rows(*torch.tensor(pair))) for pair in most)
+
+
+def test_without_a_least_frequency_all_pairs_are_hashed_into_rows(tmp_path):
+    options = {**TINY, "token_dropout": 0, "ngram_buckets": 2**15, "ngram_min_frequency": 0}
+    run = train(keyword_data(), tmp_path / "m", **options)
+    seen = {int(hash_bigrams(*map(torch.tensor, pair), 2**15)) for pair in count_pairs(run)}
     rows = run.model.model.embeddings.embed_ngrams.weight.abs().sum(-1).cpu() > 0
     assert set(rows.nonzero().flatten().tolist()) == seen
+    assert run.model.config.ngram_slots == 0
+
+
+def test_model_that_a_run_starts_from_keeps_its_pairs(tmp_path):
+    first = train(keyword_data(), tmp_path / "a", **TINY)
+    data = datasets.DatasetDict(train=datasets.Dataset.from_dict(keyword_texts(60, seed=1)))
+    other = train(data, tmp_path / "b", **SHORT, model=str(tmp_path / "a"))
+    slots = [run.model.model.embeddings.ngram_rows.slots.cpu() for run in (first, other)]
+    assert torch.equal(*slots)

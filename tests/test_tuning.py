@@ -12,7 +12,11 @@ from trained import TINY, assert_same_weights, keyword_data, keyword_texts
 from transformers import TrainerCallback
 
 from hf_attn import InputError, train
-from hf_attn.arguments import HfAttnTrainingArguments, settings_from_options
+from hf_attn.arguments import (
+    HfAttnTrainingArguments,
+    ModelArguments,
+    settings_from_options,
+)
 from hf_attn.data import load_text_dataset
 from hf_attn.training import _fit_to_data
 from hf_attn.tuning import Choice, first_trials, num_combinations, space_for, start_values
@@ -91,15 +95,15 @@ def order_texts(count, seed):
 
 
 def test_search_finds_that_pairs_of_words_decide(tmp_path, monkeypatch):
-    monkeypatch.setattr("hf_attn.arguments._MOST_BUCKETS", 0)  # as if they were not the default
+    buckets = ModelArguments.__dataclass_fields__["ngram_buckets"]
+    monkeypatch.setattr(buckets, "default", 0)  # as if pairs were not looked at by default
     monkeypatch.setattr(
-        "hf_attn.tuning._FIRST_CHANGES", [{"learning_rate": 5e-3}, {"ngram_buckets": 2**13}]
+        "hf_attn.tuning._FIRST_CHANGES", [{"learning_rate": 5e-3}, {"ngram_buckets": 2**14}]
     )
     data = datasets.DatasetDict(train=order_texts(200, 0), validation=order_texts(60, 1))
-    tuned, lines = search(
-        tmp_path, data, autotune_trials=3, relative_attention_num_buckets=0, num_train_epochs=8
-    )
-    assert tuned.settings[1].ngram_buckets == 2**13
+    without_order = {"relative_attention_num_buckets": 0, "ngram_buckets": 0}
+    tuned, lines = search(tmp_path, data, autotune_trials=3, num_train_epochs=8, **without_order)
+    assert tuned.settings[1].ngram_buckets == 2**14
     assert tuned.record["score"] > 0.95 > tuned.record["start_score"]
     assert [line.partition(":")[0] for line in lines] == [
         "trial 1", "trial 2", "trial 3", "Best of 3",
@@ -163,7 +167,7 @@ def test_search_draws_the_same_with_the_same_seed(tmp_path):
 def test_first_trial_is_the_run_as_it_is_and_given_settings_stay(tmp_path):
     tuned, _ = search(tmp_path, autotune_trials=3, weight_decay=0.5)
     trials = trials_in(tmp_path)
-    assert trials[0]["params"]["ngram_buckets"] == 1024  # for 120 texts
+    assert trials[0]["params"]["ngram_buckets"] == 2**14
     assert trials[0]["params"]["min_frequency"] == 1
     assert trials[0]["params"]["token_dropout"] == 0.1
     for trial in trials:
@@ -195,7 +199,7 @@ def test_search_without_time_for_a_score_leaves_the_settings(tmp_path):
     assert [trial["state"] for trial in trials_in(tmp_path)] == ["pruned"]
     assert "more --autotune-seconds" in lines[-1]
     assert tuned.record["score"] is None
-    assert tuned.settings[1].ngram_buckets is None  # the number of texts decides still
+    assert tuned.settings[1].min_frequency is None  # the number of texts decides still
 
 
 def test_error_in_a_trial_ends_the_search(tmp_path, monkeypatch):

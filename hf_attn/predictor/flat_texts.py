@@ -22,7 +22,7 @@ class FlatTexts:
 
     Attributes:
         token_ids: (n + 1,).
-        bigrams: (n + 1,), the bucket of each token and the one before it; None without bigrams.
+        bigrams: (n + 1,), the row of each token and the one before it; None without bigrams.
         weights: (n + 1,), how its text weighs each token, p.
         starts: (N,), where each text begins.
     """
@@ -49,14 +49,16 @@ class TextFlattener:
 
     Attributes:
         padding: The indices of a token's and a bigram's row of 0.
-        num_buckets: Of bigrams; 0 without them.
+        num_slots: Of bigrams; 0 without them.
+        slots: (num_slots,), the row of each slot; None where slots are rows.
         pad_token_id: The id that stands before the first token in a bigram.
         pool_scores: (V,), of tokens; None where all tokens of a text count the same.
-        ngram_pool_scores: (buckets,), added to those of tokens; or None.
+        ngram_pool_scores: (rows,), added to those of tokens; or None.
     """
 
     padding: tuple[int, int]
-    num_buckets: int
+    num_slots: int
+    slots: Integers | None
     pad_token_id: int
     pool_scores: Array | None
     ngram_pool_scores: Array | None
@@ -66,8 +68,10 @@ class TextFlattener:
         starts = np.cumsum(lengths) - lengths
         is_full = lengths > 0
         bigrams = None
-        if self.num_buckets:
-            bigrams = hash_bigrams(token_ids, starts[is_full], self.num_buckets, self.pad_token_id)
+        if self.num_slots:
+            bigrams = hash_bigrams(token_ids, starts[is_full], self.num_slots, self.pad_token_id)
+            if self.slots is not None:
+                bigrams = self.slots.take(bigrams)
         if self.pool_scores is None:
             weights = np.repeat((1 / np.maximum(lengths, 1)).astype(np.float32), lengths)
         else:
@@ -93,14 +97,14 @@ def _softmax(scores: Array, starts: Integers, lengths: Integers) -> Array:
 
 
 def hash_bigrams(
-    token_ids: Integers, starts: Integers, num_buckets: int, pad_token_id: int
+    token_ids: Integers, starts: Integers, num_slots: int, pad_token_id: int
 ) -> Integers:
-    """Gives the bucket (n,) of each token and the one before it.
+    """Gives the slot (n,) of each token and the one before it.
 
     Args:
         token_ids: (n,).
         starts: Where texts begin; before each stands the pad id.
-        num_buckets: How many buckets there are.
+        num_slots: How many slots there are.
         pad_token_id: The pad id.
     """
     previous = np.empty_like(token_ids)
@@ -110,5 +114,5 @@ def hash_bigrams(
     hashed = previous.astype(np.int64) * 1_000_003
     hashed += token_ids.astype(np.int64) * 16_777_619
     hashed %= 2_147_483_647
-    hashed %= num_buckets
+    hashed %= num_slots
     return hashed.astype(np.intp)

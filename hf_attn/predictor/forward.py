@@ -91,7 +91,8 @@ class FoldedForward:
         self._rows = TokenRows(tables, scale=base()[1])
         self._flatten = TextFlattener(
             self._rows.padding,
-            0 if ngrams is None else len(ngrams.query),
+            _num_slots(tables),
+            tables.ngram_slots,
             tables.pad_token_id,
             *pool_scores,
         )
@@ -196,3 +197,10 @@ class FoldedForward:
             others[:] = 0
         others[target, text] = 1
         return others.T
+
+
+def _num_slots(tables: FoldedTables) -> int:
+    """Gives how many slots bigrams are hashed into, 0 without bigrams."""
+    if tables.ngram_slots is not None:
+        return len(tables.ngram_slots)
+    return 0 if tables.ngrams is None else len(tables.ngrams.query)

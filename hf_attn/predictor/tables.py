@@ -25,6 +25,7 @@ FOLDED_TYPE = "hf_attn_folded"
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 
 Array = NDArray[np.float32]
+Integers = NDArray[np.intp]
 
 
 # The names that transformers gives where nobody has, and leaves out of the file.
@@ -33,7 +34,7 @@ _UNNAMED = {"0": "LABEL_0", "1": "LABEL_1"}
 
 @dataclass(frozen=True)
 class TokenTables:
-    """What is read of tokens, or of buckets of bigrams, each on its own.
+    """What is read of tokens, or of bigrams, each on its own.
 
     Attributes:
         query: (N, K), divided by sqrt(K).
@@ -59,6 +60,8 @@ class FoldedTables:
     Attributes:
         tokens: V rows.
         ngrams: The rows that are added to those of tokens; None for a model without bigrams.
+        ngram_slots: (S,), the row in `ngrams` of each slot that a bigram hashes into; None where
+            slots are rows.
         distance_scores: (2 R + 1,), the scores of the distances -R ... R, those at the ends for
             farther ones, too; None where distances do not matter.
         attention_window: How far a token sees to either side; 0 for all the way.
@@ -81,6 +84,7 @@ class FoldedTables:
     class_names: tuple[str, ...]
     problem_type: str | None
     label_thresholds: tuple[float, ...] | None = None
+    ngram_slots: Integers | None = None
 
     @classmethod
     def from_model(cls, model: HfAttnFoldedForSequenceClassification) -> FoldedTables:
@@ -135,6 +139,9 @@ class FoldedTables:
             class_names=tuple(names[index] for index in sorted(names)),
             problem_type=config.get("problem_type"),
             label_thresholds=_thresholds(config.get("label_thresholds"), len(names)),
+            ngram_slots=tensors["tables.ngram_rows.slots"].astype(np.intp)
+            if config.get("ngram_slots")
+            else None,
         )
 
 
