@@ -31,6 +31,7 @@ WORDS_ALONE: Mapping[str, Any] = {
     "token_dropout": 0.3,
     "attention_dropout": 0.0,
     "adam_beta2": 0.999,
+    "attention_weight_decay": 0.0,
 }
 
 
@@ -130,6 +131,9 @@ class HfAttnTrainingArguments(TrainingArguments):
     # The default of 0.999 remembers rare pairs of words for so long that they are learned by heart.
     adam_beta2: float = _setting(0.98, "share of Adam's squared gradients that it keeps each step")
     ngram_lr_ratio: float = _setting(0.3, "learning rate of bigrams, over that of all else")
+    attention_weight_decay: float = _setting(
+        3.0, "weight decay of queries, keys and values, in AdamW, that attention has to earn"
+    )
     num_train_epochs: float = _setting(
         0.0,
         "most passes over the training texts; 0: four, or the root of the number of labels, or as "
@@ -194,6 +198,11 @@ class HfAttnTrainingArguments(TrainingArguments):
             )
         if self.ngram_lr_ratio <= 0:
             raise ValueError(f"ngram_lr_ratio must be above 0, got {self.ngram_lr_ratio!r}.")
+        if self.attention_weight_decay < 0:
+            raise ValueError(
+                "attention_weight_decay must be 0 (none) or more, got "
+                f"{self.attention_weight_decay!r}."
+            )
         if self.disable_tqdm is None:
             self.disable_tqdm = not sys.stderr.isatty()
         if not torch.accelerator.is_available():

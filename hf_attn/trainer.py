@@ -37,6 +37,31 @@ from .saving import PUSHING, staged
 logger = logging.getLogger(__name__)
 
 
+def group_options(
+    name: str, arguments: TrainingArguments, learning_rate: float
+) -> dict[str, float]:
+    """Gives what the optimizer is to do otherwise with a parameter than with most.
+
+    Most pairs of words occur a few times in training, and Adam moves what is seen rarely as far as
+    what is seen often: at the full rate they are learned by heart before words are. The
+    attention decays, towards an even one that adds nothing: what it learns must pay in step after
+    step.
+
+    Args:
+        name: Of the parameter.
+        arguments: Where these settings are missing, nothing is done otherwise.
+        learning_rate: Of most parameters.
+    """
+    if "embed_ngrams" in name:
+        ratio = getattr(arguments, "ngram_lr_ratio", 1.0)
+        return {} if ratio == 1 else {"lr": ratio * learning_rate}
+    if any(f".attention.{part}_proj." in name for part in "qkv"):
+        # In other optimizers a decay is a part of the gradient, and another thing.
+        decay = getattr(arguments, "attention_weight_decay", 0.0)
+        return {"weight_decay": decay} if decay and "adamw" in str(arguments.optim).lower() else {}
+    return {}
+
+
 class HfAttnTrainer(Trainer):
     """`Trainer` over [`TokenizedTexts`], in batches of similar length, that pushes whole models.
 
@@ -97,27 +122,21 @@ class HfAttnTrainer(Trainer):
         return _merged(self.accelerator.unwrap_model(self.model))
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Gives Trainer's optimizer, with a learning rate of their own for bigrams.
-
-        Most pairs of words occur once or twice in training, and Adam moves what is seen rarely as
-        far as what is seen often: at the full rate they are learned by heart before words are.
-        """
+        """Gives Trainer's optimizer, with [`group_options`] of their own for some parameters."""
         is_given = self.optimizer is not None
         optimizer: torch.optim.Optimizer = super().create_optimizer(model)
-        ratio = getattr(self.args, "ngram_lr_ratio", 1.0)
-        if is_given or ratio == 1:
+        if is_given:
             return optimizer
         trained = cast(nn.Module, self.model if model is None else model)
-        of_ngrams = {
-            id(parameter)
-            for name, parameter in trained.named_parameters()
-            if "embed_ngrams" in name
-        }
+        names = {id(parameter): name for name, parameter in trained.named_parameters()}
         for group in list(optimizer.param_groups):
-            ngrams = [one for one in group["params"] if id(one) in of_ngrams]
-            if ngrams:
-                group["params"] = [one for one in group["params"] if id(one) not in of_ngrams]
-                optimizer.add_param_group({**group, "params": ngrams, "lr": ratio * group["lr"]})
+            apart: dict[tuple[tuple[str, float], ...], list[nn.Parameter]] = {}
+            for parameter in group["params"]:
+                options = group_options(names.get(id(parameter), ""), self.args, group["lr"])
+                apart.setdefault(tuple(options.items()), []).append(parameter)
+            group["params"] = apart.pop((), [])
+            for options_of_group, parameters in apart.items():
+                optimizer.add_param_group({**group, **dict(options_of_group), "params": parameters})
         return optimizer
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:

@@ -20,6 +20,7 @@ from hf_attn.frequent_bigrams import give_rows_to_bigrams
 from hf_attn.metrics import score_logits
 from hf_attn.problem_types import ProblemType
 from hf_attn.starting_point import build_starting_point
+from hf_attn.trainer import group_options
 
 
 class Start(NamedTuple):
@@ -94,18 +95,19 @@ def run_bare_loop(start: Start, epochs: int) -> list[dict[str, float]]:
 def make_optimizer(
     model: HfAttnForSequenceClassification, arguments: HfAttnTrainingArguments
 ) -> torch.optim.AdamW:
-    """Gives fused AdamW in Trainer's groups: biases are not decayed, bigrams learn more slowly."""
+    """Gives fused AdamW in Trainer's groups: biases do not decay, and some have other options."""
+    rate = arguments.learning_rate
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         decay = 0.0 if "bias" in name else arguments.weight_decay
-        ratio = arguments.ngram_lr_ratio if "embed_ngrams" in name else 1.0
-        groups.setdefault((decay, ratio), []).append(parameter)
-    options: list[dict[str, Any]] = [
-        {"params": parameters, "weight_decay": decay, "lr": ratio * arguments.learning_rate}
-        for (decay, ratio), parameters in groups.items()
+        options = {"weight_decay": decay, "lr": rate, **group_options(name, arguments, rate)}
+        groups.setdefault((options["weight_decay"], options["lr"]), []).append(parameter)
+    parameter_groups: list[dict[str, Any]] = [
+        {"params": parameters, "weight_decay": decay, "lr": lr}
+        for (decay, lr), parameters in groups.items()
     ]
     betas = (arguments.adam_beta1, arguments.adam_beta2)
-    return torch.optim.AdamW(options, betas=betas, eps=arguments.adam_epsilon, fused=True)
+    return torch.optim.AdamW(parameter_groups, betas=betas, eps=arguments.adam_epsilon, fused=True)
 
 
 def make_schedule(

@@ -408,6 +408,12 @@ class FirstStep(TrainerCallback):
     def on_pre_optimizer_step(self, args, state, control, model, optimizer, **kwargs):
         if state.global_step == 0:
             self.rates = {id(p): g["lr"] for g in optimizer.param_groups for p in g["params"]}
+            names = {id(parameter): name for name, parameter in model.named_parameters()}
+            self.decays = {
+                names[id(parameter)]: group["weight_decay"]
+                for group in optimizer.param_groups
+                for parameter in group["params"]
+            }
             self.num_parameters = sum(len(group["params"]) for group in optimizer.param_groups)
             self.before = {name: p.detach().clone() for name, p in model.named_parameters()}
             self.gradients = {name: p.grad.clone() for name, p in model.named_parameters()}
@@ -433,6 +439,30 @@ def test_bigrams_learn_at_a_rate_of_their_own(tmp_path, ratio):
 def test_rate_of_bigrams_is_above_0(tmp_path):
     with pytest.raises(InputError, match="ngram_lr_ratio must be above 0, got 0"):
         train(keyword_data(), tmp_path / "m", ngram_lr_ratio=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, 3.0),
+        ({"attention_weight_decay": 0.5, "weight_decay": 0.1}, 0.5),
+        ({"attention_weight_decay": 0}, 0.0),
+        ({"optim": "sgd"}, 0.0),
+    ],
+)
+def test_attention_decays_by_itself(tmp_path, given, expected):
+    step = FirstStep()
+    train(keyword_data(), tmp_path / "m", callbacks=[step], **TINY, **given)
+    attention = {f"model.attention.{name}.weight" for name in ("q_proj", "k_proj", "v_proj")}
+    assert {step.decays[name] for name in attention} == {expected}
+    rest = {name: decay for name, decay in step.decays.items() if name not in attention}
+    assert len(rest) == step.num_parameters - 3
+    assert set(rest.values()) == {0.0, given.get("weight_decay", 0.0)}
+
+
+def test_decay_of_the_attention_is_not_below_0(tmp_path):
+    with pytest.raises(InputError, match=r"must be 0 \(none\) or more, got -1"):
+        train(keyword_data(), tmp_path / "m", attention_weight_decay=-1)
 
 
 def test_smallest_squared_error_is_the_best(tmp_path):
