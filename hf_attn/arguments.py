@@ -86,7 +86,7 @@ class ModelArguments:
     ngram_min_frequency: int = _setting(
         2, "fewest times a pair must occur to have a row; 0 hashes all pairs into the rows"
     )
-    token_dropout: float = _setting(0.1, "chance that a token is hidden in training")
+    token_dropout: float = _setting(0.2, "chance that a token is hidden in training")
     embedding_dropout: float = _setting(0.0, "dropout of token features")
     attention_dropout: float = _setting(0.3, "dropout of attention weights")
     classifier_dropout: float = _setting(0.0, "dropout of the pooled text")

@@ -169,7 +169,7 @@ def test_first_trial_is_the_run_as_it_is_and_given_settings_stay(tmp_path):
     trials = trials_in(tmp_path)
     assert trials[0]["params"]["ngram_buckets"] == 2**14
     assert trials[0]["params"]["min_frequency"] == 1
-    assert trials[0]["params"]["token_dropout"] == 0.1
+    assert trials[0]["params"]["token_dropout"] == 0.2
     for trial in trials:
         assert not {"weight_decay", "hidden_size", "learning_rate"} & trial["params"].keys()
     assert tuned.settings[2].weight_decay == 0.5
