@@ -137,7 +137,7 @@ def _embedding(sizes: Sizes, name: str, tokens: str, features: str) -> Wording:
     return Wording(
         name,
         f"{does}, and adds those of the pair that it makes with the token before it.",
-        f"x_j = √{sizes.hidden_size} · (E[t_j] + G[hash(t_{{j−1}}, t_j)])",
+        f"x_j = √{sizes.hidden_size} · (E[t_j] + G[row(t_{{j−1}}, t_j)])",
         f"{table}, G: {sizes.ngram_buckets:,} × {sizes.hidden_size}",
         tokens,
         features,

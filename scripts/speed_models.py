@@ -219,7 +219,7 @@ _TINY_BERT = partial(
 _MAKERS: dict[str, Callable[[Models, str, Path], None]] = {
     "plain": _train,
     "window": _train_with_window,
-    "bigrams": partial(_train, ngram_buckets=BIGRAM_BUCKETS),
+    "bigrams": partial(_train, ngram_buckets=BIGRAM_BUCKETS, ngram_min_frequency=0),
     "folded": partial(_fold, "plain"),
     "folded-float16": partial(_fold, "plain", table_dtype="float16"),
     "folded-int8": partial(_fold, "plain", table_dtype="int8"),

@@ -175,7 +175,7 @@ def test_formulas_name_what_the_model_has(tokenizer):
         " ".join(stage.formula for stage in trace_pipeline(LONG, model, tokenizer).stages)
         for model in (plain, rich)
     ]
-    for part in ("hash(t_{j−1}, t_j)", "r[j − i]", "|j − i| ≤ 4", "p = softmax(w · x)"):
+    for part in ("row(t_{j−1}, t_j)", "r[j − i]", "|j − i| ≤ 4", "p = softmax(w · x)"):
         assert [part in formula for formula in formulas] == [False, True]
     assert all("/ √6" in formula for formula in formulas)
 
