@@ -56,7 +56,7 @@ class HfAttnConfig(PreTrainedConfig):
             the same) or `"static"` (a softmax over a learned score of each token).
         ngram_buckets: Rows of the embedding of pairs of neighbouring tokens; 0 for none.
         ngram_slots: Slots that pairs are hashed into to find their row, where only known pairs have
-            one; see [`HfAttnModel.set_known_bigrams`]. 0 to hash them into the rows themselves.
+            one; see `HfAttnModel.set_known_bigrams`. 0 to hash them into the rows themselves.
         token_dropout: Chance that a token is hidden from a text in training.
         embedding_dropout: Dropout of the token features.
         attention_dropout: Dropout of the attention weights.

@@ -1007,7 +1007,7 @@ class HfAttnModel(HfAttnPreTrainedModel):
 
         Rows start at 0: call it before training. A few pairs share the slot of one that stands
         before them, and with it the row; the other way round, a few that are not among these fall
-        on a slot that is taken, about one in [`SLOTS_PER_BIGRAM`].
+        on a slot that is taken, about one in `SLOTS_PER_BIGRAM`.
 
         Args:
             pairs: (P, 2), ids of a token and the one after it, the most important pair first.

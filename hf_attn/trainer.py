@@ -122,7 +122,7 @@ class HfAttnTrainer(Trainer):
         return _merged(self.accelerator.unwrap_model(self.model))
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Gives Trainer's optimizer, with [`group_options`] of their own for some parameters."""
+        """Gives Trainer's optimizer, with `group_options` of their own for some parameters."""
         is_given = self.optimizer is not None
         optimizer: torch.optim.Optimizer = super().create_optimizer(model)
         if is_given:

@@ -173,7 +173,8 @@ def _table(corpus: Corpus, done: Cells) -> Table:
         costs = [
             [_mean(cell["about"][what] for cell in cells)] for what in ("seconds", "megabytes")
         ]
-        rows[f"{method}, {len(cells)} seeds"] = [*scores, *costs]
+        seeds = "1 seed" if len(cells) == 1 else f"{len(cells)} seeds"
+        rows[f"{method}, {seeds}"] = [*scores, *costs]
     units = ["share"] * len(columns) + ["seconds", "MB"]
     return Table(corpus.title, [*columns, "training", "size"], rows, units)
 
