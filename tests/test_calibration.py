@@ -355,8 +355,9 @@ def test_training_divides_by_the_temperature_that_it_records(tmp_path):
     assert 0.05 < fitted["temperature"] != 1
     before, after = saved_weights(tmp_path / "plain"), saved_weights(tmp_path / "m")
     for name in before:
-        divisor = fitted["temperature"] if name in ("score.out_proj.weight", "score.bias") else 1
-        torch.testing.assert_close(after[name], before[name] / divisor, msg=name)
+        is_divided = name in ("score.out_proj.weight", "score.bias")
+        expected = before[name] / fitted["temperature"] if is_divided else before[name]
+        torch.testing.assert_close(after[name], expected, msg=name)
     for split in ("validation", "test"):
         assert fitted["before"][split] == plain.record["metrics"][split]
         assert run.record["metrics"][split]["accuracy"] == fitted["before"][split]["accuracy"]

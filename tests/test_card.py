@@ -467,7 +467,8 @@ def test_card_of_a_folded_model_says_what_it_is(folded_folder, folded_card, card
     numbers = sum(tensor.numel() for tensor in tables.values())
     assert f"2 labels and {numbers:,} numbers in tables, folded from a model" in folded_card
     said, loss = section(folded_card, "Folding"), record["folding"]["loss"]
-    rows = f"{model.config.vocab_size:,} rows and of 1,024 for pairs of neighbours"
+    pairs = model.config.ngram_buckets
+    rows = f"{model.config.vocab_size:,} rows and of {pairs:,} for pairs of neighbours"
     assert f"tables of {rows} in `float32`, {4 * numbers:,} bytes" in said
     assert "On 1,000 texts (drawn words) the logits differ" in said
     assert f"by at most {loss['largest_logit_difference']:.1e}, and 0 texts get another" in said

@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 WORDS = {"oil": ["crude", "barrel", "opec"], "farm": ["wheat", "corn", "harvest"]}
-SHORT = {"num_train_epochs": 3, "learning_rate": 1e-2}
+# In so few steps attention cannot earn its weight.
+SHORT = {"num_train_epochs": 3, "learning_rate": 5e-2, "attention_weight_decay": 0}
 TINY = {"hidden_size": 8, "head_dim": 4, **SHORT}
 
 
