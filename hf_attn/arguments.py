@@ -385,6 +385,11 @@ def _check_card_settings(arguments: HfAttnTrainingArguments) -> None:
 
 def _check_starting_point(arguments: ModelArguments) -> None:
     """Refuses settings that what the run starts from would not follow."""
+    if arguments.ngram_min_frequency < 0:
+        raise InputError(
+            "ngram_min_frequency must be 0 (all pairs share the rows) or more, got "
+            f"{arguments.ngram_min_frequency!r}."
+        )
     if arguments.model is None:
         if arguments.lora_rank:
             raise InputError(

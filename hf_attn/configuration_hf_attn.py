@@ -210,6 +210,11 @@ class HfAttnConfig(PreTrainedConfig):
                 raise ValueError(
                     f"{name} must be 0 ({meaning}) or more, got {getattr(self, name)!r}."
                 )
+        if self.ngram_slots and not self.ngram_buckets:
+            raise ValueError(
+                f"ngram_slots={self.ngram_slots!r} hold rows of bigrams, and ngram_buckets=0 "
+                "leaves none. Leave ngram_slots out, or set ngram_buckets."
+            )
         if self.pad_token_id is not None and not 0 <= self.pad_token_id < self.vocab_size:
             raise ValueError(
                 f"pad_token_id must be a row of the embedding, 0 to vocab_size - 1, got "

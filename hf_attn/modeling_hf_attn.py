@@ -31,7 +31,8 @@ MAX_SCORES_PER_BLOCK = 1 << 23
 # With a window, long texts are cut into pieces of so many queries: fewer make matrices that are
 # slow to multiply, more score too many keys that no query sees.
 ROWS_PER_PIECE = 32
-# Of a pair with a row of its own, each 4 bytes: few pairs meet by chance.
+# There are at least so many slots, of 4 bytes each, for every known pair: the more of them, the
+# fewer pairs meet in one.
 SLOTS_PER_BIGRAM = 8
 
 
@@ -1007,7 +1008,7 @@ class HfAttnModel(HfAttnPreTrainedModel):
 
         Rows start at 0: call it before training. A few pairs share the slot of one that stands
         before them, and with it the row; the other way round, a few that are not among these fall
-        on a slot that is taken, about one in `SLOTS_PER_BIGRAM`.
+        on a slot that is taken, at most one in `SLOTS_PER_BIGRAM`.
 
         Args:
             pairs: (P, 2), ids of a token and the one after it, the most important pair first.

@@ -174,11 +174,20 @@ def fit_fasttext(task: Task, seed: int, kept: Path) -> Fitted:
 def _fasttext_rows(
     task: Task, folder: Path, runs: Sequence[Mapping[str, Any]]
 ) -> list[tuple[float, Mapping[str, Any]]]:
-    found = run_fasttext(folder, runs, splits=["validation"], labels=_fasttext_labels(task))
-    return [
-        (validate(task, _as_arrays(row["scores"])["validation"]), settings)
-        for row, settings in zip(found, runs, strict=True)
-    ]
+    """Gives the validation score of each setting that fastText can train with."""
+    rows = []
+    for run in runs:
+        try:
+            row = run_fasttext(folder, [run], splits=["validation"], labels=_fasttext_labels(task))[
+                0
+            ]
+        except RuntimeError as error:
+            if "Encountered NaN" not in str(error):  # it diverges at a rate that is too high
+                raise
+            say(f"{task.name}: fastText diverges with {run}")
+            continue
+        rows.append((validate(task, _as_arrays(row["scores"])["validation"]), run))
+    return rows
 
 
 def _as_arrays(scores: Mapping[str, Any]) -> dict[str, Array]:

@@ -37,6 +37,14 @@ def named(fields):
         ({"vocab_size": 0}, "vocab_size must be at least 1, got 0"),
         ({"hidden_size": -2}, "hidden_size must be at least 1, got -2"),
         ({"head_dim": 0}, "head_dim must be at least 1, got 0"),
+        (
+            {"ngram_slots": -1},
+            r"ngram_slots must be 0 \(pairs are hashed into rows\) or more, got -1",
+        ),
+        (
+            {"ngram_slots": 64},
+            "ngram_slots=64 hold rows of bigrams, and ngram_buckets=0 leaves none",
+        ),
         ({"ngram_buckets": -1}, r"ngram_buckets must be 0 \(no bigrams\) or more, got -1"),
         (
             {"vocab_size": 5, "pad_token_id": 5},

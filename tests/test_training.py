@@ -461,6 +461,11 @@ def test_attention_decays_by_itself(tmp_path, given, expected):
     assert set(rest.values()) == {0.0, given.get("weight_decay", 0.0)}
 
 
+def test_least_frequency_of_bigrams_is_not_below_0(tmp_path):
+    with pytest.raises(InputError, match=r"must be 0 \(all pairs share the rows\) or more, got -1"):
+        train(keyword_data(), tmp_path / "m", ngram_min_frequency=-1)
+
+
 def test_decay_of_the_attention_is_not_below_0(tmp_path):
     with pytest.raises(InputError, match=r"must be 0 \(none\) or more, got -1"):
         train(keyword_data(), tmp_path / "m", attention_weight_decay=-1)
