@@ -214,7 +214,7 @@ def test_fragment_of_one_stage_holds_nothing_of_the_others(tokenizer):
 def test_html_has_subscripts(tokenizer):
     page = pipeline(tokenizer, ngram_buckets=37).to_html()
     assert "y<sub>i</sub> = x<sub>i</sub> + Σ<sub>j</sub> A<sub>ij</sub> W<sub>v</sub>" in page
-    assert "hash(t<sub>j−1</sub>, t<sub>j</sub>)" in page
+    assert "row(t<sub>j−1</sub>, t<sub>j</sub>)" in page
 
 
 def test_fragment_styles_only_itself(make):
