@@ -31,6 +31,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from hf_attn.batching import TokenizedTexts
 from hf_attn.loading import load_classifier
 from hf_attn.prediction import predict_logits
+from hf_attn.probabilities import logits_to_scores
 from hf_attn.saving import written
 
 # 12 settings of words, then the best of them again with sub-words.
@@ -51,12 +52,16 @@ class Fitted:
         seconds: Of training with these settings, reading and tokenizing included.
         megabytes: Of the saved model, 10^6 bytes.
         settings: What was chosen by the validation texts, or given.
+        has_probabilities: Whether scores are probabilities.
+        more: What else was measured, by its name.
     """
 
     scores: Mapping[str, Array]
     seconds: float
     megabytes: float
     settings: Mapping[str, Any] = field(default_factory=dict)
+    has_probabilities: bool = True
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 # A task, a seed, and a folder to keep choices in for the next seed.
@@ -85,7 +90,7 @@ def fit_majority(task: Task, _seed: int, _kept: Path) -> Fitted:
     else:
         guess = labels.mean(keepdims=True)
     scores = {split: np.tile(guess, (len(task.split(split)), 1)) for split in task.scored}
-    return Fitted(scores, 0.0, 0.0)
+    return Fitted(scores, 0.0, 0.0, has_probabilities=bool(task.names))
 
 
 # hf_attn
@@ -128,11 +133,16 @@ def fit_hf_attn(
         scores = {}
         for split in task.scored:
             texts = TokenizedTexts.from_texts(task.split(split)["text"][:], tokenizer)
-            scores[split] = predict_logits(model, texts)
+            logits: Array = predict_logits(model, texts).astype(np.float64)
+            scores[split] = logits_to_scores(logits, model.config.problem_type)
     settings = {**options, **(record["tuning"] or {}).get("settings", {})}
-    return Fitted(scores, seconds, size / 1e6, settings)
+    before = (record["calibration"] or {}).get("before", {}).get("test", {})
+    more = {UNCALIBRATED: before.get("calibration_error")}
+    return Fitted(scores, seconds, size / 1e6, settings, bool(task.names), more)
 
 
+# Name of the calibration error before the temperature.
+UNCALIBRATED = "calibration_error_before"
 # Languages are told by pieces of words.
 CHARACTERS: Mapping[str, Any] = {"algorithm": "unigram", "lowercase": False}
 
@@ -277,4 +287,4 @@ def fit_svm(task: Task, seed: int, kept: Path) -> Fitted:
     seconds = reading + time.perf_counter() - started
     size = len(pickle.dumps((vectorizer, model)))
     settings = {"C" if task.names else "alpha": strength}
-    return Fitted({s: scores_of(model, s) for s in rows}, seconds, size / 1e6, settings)
+    return Fitted({s: scores_of(model, s) for s in rows}, seconds, size / 1e6, settings, False)

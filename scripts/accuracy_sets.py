@@ -26,6 +26,11 @@ Read: TypeAlias = Callable[[Array, Array, Array, Array, Sequence[str]], Array]
 # Means (k,) of those numbers to the score.
 Combine: TypeAlias = Callable[[Array], float]
 
+# As many bins as the calibration error of hf_attn.metrics has.
+BINS = 15
+# Share of the validation texts in scope that may be refused, where texts out of scope are to be.
+REFUSED_IN_SCOPE = 0.05
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -36,12 +41,14 @@ class Metric:
         read: What it needs to know of each test text.
         combine: The score from the means of that.
         split: The test file that it is read off.
+        of_probabilities: Whether scores must be probabilities.
     """
 
     title: str
     read: Read
     combine: Combine
     split: str = "test"
+    of_probabilities: bool = False
 
     def __call__(self, numbers: Array) -> float:
         """Gives the score from numbers (N, k)."""
@@ -83,6 +90,49 @@ def _is_right_where(
     right = _is_right(val, val_labels, scores, labels, names)
     right[(labels == names.index(label)) != is_counted] = np.nan
     return right
+
+
+def _is_refused_where(
+    is_counted: bool, label: str, val: Array, val_labels: Array, scores: Array, labels: Array,
+    names: Sequence[str],
+) -> Array:  # fmt: skip
+    """Tells which texts get the label or too low a score to be answered.
+
+    The least score of an answer is the highest that refuses one text in twenty of the validation
+    texts with another label.
+    """
+    outside = names.index(label)
+    in_scope = np.sort(answer_scores(val, outside)[val_labels != outside])
+    least = in_scope[int(REFUSED_IN_SCOPE * len(in_scope))]
+    refused: Array = (answer_scores(scores, outside) < least)[:, None].astype(float)
+    refused[(labels == outside) != is_counted] = np.nan
+    return refused
+
+
+def answer_scores(scores: Array, outside: int) -> Array:
+    """Gives the highest score of each text, -inf where it is of the class `outside`.
+
+    Args:
+        scores: (N, C).
+        outside: The class of texts that are not to be answered.
+    """
+    found: Array = np.where(scores.argmax(1) == outside, -np.inf, scores.max(1))
+    return found
+
+
+def _distance_in_bin(
+    _val: Array, _val_labels: Array, scores: Array, labels: Array, _: Any
+) -> Array:
+    """Gives how far the likeliest class's probability is off, in the column of its bin."""
+    highest = scores.max(1)
+    bins = np.ceil(highest * BINS).astype(int).clip(max=BINS)  # fastText goes a little above 1
+    off = np.zeros((len(scores), BINS + 1))
+    off[np.arange(len(scores)), bins] = highest - (scores.argmax(1) == labels)
+    return off
+
+
+def _sum_of_distances(means: Array) -> float:
+    return float(np.abs(means).sum())
 
 
 def _best_is_true(_val: Array, _val_labels: Array, scores: Array, labels: Array, _: Any) -> Array:
@@ -141,6 +191,24 @@ ACCURACY = Metric("accuracy", _is_right, _only)
 PRECISION = Metric("P@1", _best_is_true, _only)
 MICRO_F1 = Metric("micro-F1", _counts_above_threshold, _f1_of_means)
 PEARSON = Metric("Pearson", _moments, _correlation)
+CALIBRATION_ERROR = Metric(
+    "calibration error", _distance_in_bin, _sum_of_distances, of_probabilities=True
+)
+
+
+def _in_and_out_of_scope(label: str) -> Sequence[Metric]:
+    """Gives the metrics of a set with a class of texts that belong to no other."""
+
+    def metric(title: str, read: Callable[..., Array], is_outside: bool) -> Metric:
+        return Metric(title, functools.partial(read, is_outside, label), _only)
+
+    return (
+        metric("accuracy in scope", _is_right_where, False),
+        metric("recall out of scope", _is_right_where, True),
+        metric("refused out of scope", _is_refused_where, True),
+        metric("refused in scope", _is_refused_where, False),
+        CALIBRATION_ERROR,
+    )
 
 
 @dataclass(frozen=True)
@@ -156,7 +224,7 @@ class Corpus:
     """
 
     title: str
-    metrics: Sequence[Metric] = (ACCURACY,)
+    metrics: Sequence[Metric] = (ACCURACY, CALIBRATION_ERROR)
     goal: float | None = None
     characters: bool = False
     extra: Mapping[str, str] = field(default_factory=dict)
@@ -169,14 +237,7 @@ CORPORA: Mapping[str, Corpus] = {
     "ohsumed": Corpus("Ohsumed", goal=0.675),
     "trec": Corpus("TREC-6", goal=0.925),
     "sst2": Corpus("SST-2", goal=0.83),
-    "clinc150": Corpus(
-        "CLINC150",
-        (
-            Metric("accuracy in scope", functools.partial(_is_right_where, False, "oos"), _only),
-            Metric("recall out of scope", functools.partial(_is_right_where, True, "oos"), _only),
-        ),
-        goal=0.935,
-    ),
+    "clinc150": Corpus("CLINC150", _in_and_out_of_scope("oos"), goal=0.935),
     "banking77": Corpus("Banking77", goal=0.905),
     "tweeteval_emotion": Corpus("TweetEval emotion"),
     "tweeteval_irony": Corpus("TweetEval irony"),
@@ -185,6 +246,7 @@ CORPORA: Mapping[str, Corpus] = {
         "75 languages",
         (
             ACCURACY,
+            CALIBRATION_ERROR,
             Metric("accuracy on word pairs", _is_right, _only, "word_pairs"),
             Metric("accuracy on words", _is_right, _only, "words"),
         ),

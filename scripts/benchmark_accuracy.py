@@ -13,17 +13,17 @@ from __future__ import annotations
 
 import argparse
 import functools
-import io
-import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from accuracy_cells import Cell, Truth, cell_path, load_cells, load_truth, save_cell, save_truth
 from accuracy_methods import (
+    UNCALIBRATED,
     Fit,
     UniformAttention,
     fit_fasttext,
@@ -31,13 +31,21 @@ from accuracy_methods import (
     fit_majority,
     fit_svm,
 )
-from accuracy_sets import CORPORA, SINGLE_LABEL, Corpus, Task, load_task
+from accuracy_published import published_figures
+from accuracy_sets import (
+    CALIBRATION_ERROR,
+    CORPORA,
+    SINGLE_LABEL,
+    Corpus,
+    Metric,
+    Task,
+    load_task,
+)
 from benchmark_figures import Figure, Part, Table, part_to_dict, save_parts, to_markdown
 from benchmark_training import machine, say
 from speed_rivals import packages
 
 from hf_attn.arguments import WORDS_ALONE
-from hf_attn.saving import staged_file
 
 OURS, UNIFORM, TUNED = "hf_attn", "hf_attn, uniform attention", "hf_attn, tuned"
 WORDS = "hf_attn, words alone"
@@ -51,6 +59,8 @@ METHODS: Mapping[str, Fit] = {
     SVM: fit_svm,
     MAJORITY: fit_majority,
 }
+# What a table says of costs, and its units.
+COSTS = {"seconds": "seconds", "seconds_with_choices": "seconds", "megabytes": "MB"}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -67,8 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 say(f"{name}, {method}, seed {seed}")
                 do_cell(task, method, seed, path)
     part = to_part(given.work)
-    settings = {"seeds": given.seeds, "threads": 1}
-    parts = {"accuracy": part_to_dict(part, machine=_machine(), settings=settings)}
+    parts = {"accuracy": part_to_dict(part, machine=_machine(), settings={"threads": 1})}
     if given.output:
         save_parts(given.output, parts)
     sys.stdout.write(to_markdown(parts))
@@ -85,101 +94,115 @@ def is_classified(corpus: Corpus) -> bool:
     return corpus.metrics[0].title != "Pearson"
 
 
-def cell_path(work: Path, name: str, method: str, seed: int) -> Path:
-    """Gives the file of one method on one set with one seed."""
-    return work / name / f"{_file_name(method)}-{seed}.npz"
-
-
-def _file_name(method: str) -> str:
-    return "".join(letter if letter.isalnum() else "-" for letter in method.lower())
-
-
 def do_cell(task: Task, method: str, seed: int, path: Path) -> None:
-    """Fits a method and keeps what its scores are read off."""
+    """Fits a method and keeps its scores."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    save_truth(task, path.parent)
     torch.set_num_threads(1)
     started = time.perf_counter()
     fitted = METHODS[method](task, seed, path.parent)
-    val, val_labels = fitted.scores["validation"], task.labels("validation")
-    numbers = {
-        metric.title: metric.read(
-            val, val_labels, fitted.scores[metric.split], task.labels(metric.split), task.names
-        )
-        for metric in task.corpus.metrics
-    }
-    about = {
-        "seconds": fitted.seconds,
-        "megabytes": fitted.megabytes,
-        "settings": dict(fitted.settings),
-        "seconds with choices": time.perf_counter() - started,
-    }
-    content = io.BytesIO()
-    np.savez_compressed(content, **numbers, about=np.array(json.dumps(about)))  # type: ignore[arg-type]
-    with staged_file(path) as unfinished:
-        unfinished.write_bytes(content.getvalue())
+    save_cell(fitted, time.perf_counter() - started, path)
 
 
 def to_part(work: Path) -> Part:
     """Gives the board of all that is done: a table of each set, and what was to be reached."""
-    tables, figures = [], []
-    means: dict[str, dict[str, float]] = {}
-    for name, corpus in CORPORA.items():
-        done = {method: load_cells(work, name, method) for method in METHODS}
-        done = {method: cells for method, cells in done.items() if cells}
-        if not done:
-            continue
-        tables.append(_table(corpus, done))
-        first = corpus.metrics[0]
-        means[name] = {
-            method: _mean(first(cell[first.title]) for cell in cells)
-            for method, cells in done.items()
-        }
-        if OURS in done:
-            mean, *interval = first.with_interval([cell[first.title] for cell in done[OURS]])
-            what = f"{corpus.title}: {first.title} of {OURS}"
-            figures.append(Figure(what, mean, "share", interval, corpus.goal, high=True))
+    boards = [board for name in CORPORA if (board := load_board(work, name))]
+    figures = [board.figure() for board in boards if OURS in board.cells]
+    means = {board.name: {method: board.mean(method) for method in board.cells} for board in boards}
     figures += _figures_of_means(means)
     settings = {
-        f"{name}, {method}, seed {seed}": cell["about"]["settings"]
-        for name in CORPORA
-        for method in METHODS
-        for seed, cell in enumerate(load_cells(work, name, method))
-        if cell["about"]["settings"]
+        f"{board.name}, {method}, seed {seed}": cell.about["settings"]
+        for board in boards
+        for method, cells in board.cells.items()
+        for seed, cell in enumerate(cells)
+        if cell.about["settings"]
     }
+    tables = [_calibration(boards), *(board.table() for board in boards), published_figures()]
     return Part(figures, tables, {"settings": settings})
 
 
-def load_cells(work: Path, name: str, method: str) -> list[dict[str, Any]]:
-    """Gives what was kept of a method on a set, one for each seed."""
-    cells = []
-    for path in sorted(work.glob(f"{name}/{_file_name(method)}-?.npz")):
-        with np.load(path) as kept:
-            cell: dict[str, Any] = dict(kept)
-        cells.append({**cell, "about": json.loads(str(cell["about"]))})
-    return cells
+@dataclass(frozen=True)
+class Board:
+    """What is done on one set.
+
+    Attributes:
+        name: Of the corpus.
+        truth: Its labels.
+        cells: Method to what it gave for each seed.
+    """
+
+    name: str
+    truth: Truth
+    cells: Mapping[str, Sequence[Cell]]
+
+    @property
+    def corpus(self) -> Corpus:
+        """What is known of the set."""
+        return CORPORA[self.name]
+
+    def mean(self, method: str) -> float:
+        """Gives the first score of a method, the mean over seeds."""
+        return self.score(method, self.corpus.metrics[0])[0]
+
+    def score(self, method: str, metric: Metric) -> tuple[float, float, float]:
+        """Gives the mean over seeds and the ends of its 95 % interval."""
+        numbers = [cell.read(metric, self.truth) for cell in self.cells[method]]
+        return metric.with_interval([one for one in numbers if one is not None])
+
+    def figure(self) -> Figure:
+        """Gives our first score beside what it is to reach."""
+        metric = self.corpus.metrics[0]
+        mean, *interval = self.score(OURS, metric)
+        what = f"{self.corpus.title}: {metric.title} of {OURS}"
+        return Figure(what, mean, "share", interval, self.corpus.goal, high=True)
+
+    def table(self) -> Table:
+        """Gives all scores of all methods, with seconds and megabytes."""
+        metrics = self.corpus.metrics
+        rows: dict[str, list[Sequence[float] | None]] = {}
+        for method, cells in self.cells.items():
+            scores = [
+                self.score(method, metric) if _has(cells, metric) else None for metric in metrics
+            ]
+            costs = [[_mean(cell.about[what] for cell in cells)] for what in COSTS]
+            seeds = "1 seed" if len(cells) == 1 else f"{len(cells)} seeds"
+            rows[f"{method}, {seeds}"] = [*scores, *costs]
+        units = [*(["share"] * len(metrics)), *COSTS.values()]
+        columns = [*(metric.title for metric in metrics), "training", "with choices", "size"]
+        return Table(self.corpus.title, columns, rows, units)
 
 
-Cells = Mapping[str, Sequence[Mapping[str, Any]]]
+def load_board(work: Path, name: str) -> Board | None:
+    """Gives what is done on a set; None where nothing is."""
+    truth = load_truth(work / name)
+    found = {method: load_cells(work, name, method) for method in METHODS}
+    cells = {method: of_method for method, of_method in found.items() if of_method}
+    return Board(name, truth, cells) if truth and cells else None
 
 
-def _table(corpus: Corpus, done: Cells) -> Table:
-    columns = [metric.title for metric in corpus.metrics]
+def _has(cells: Sequence[Cell], metric: Metric) -> bool:
+    return not metric.of_probabilities or all(cell.about["has_probabilities"] for cell in cells)
+
+
+def _calibration(boards: Sequence[Board]) -> Table:
+    """Gives the calibration errors of all sets side by side, ours also without the temperature."""
+    methods = [OURS, UNIFORM, TUNED, FASTTEXT]
     rows: dict[str, list[Sequence[float] | None]] = {}
-    for method, cells in done.items():
-        scores: list[Sequence[float] | None] = [
-            metric.with_interval([cell[metric.title] for cell in cells])
-            for metric in corpus.metrics
+    for board in boards:
+        if CALIBRATION_ERROR not in board.corpus.metrics or OURS not in board.cells:
+            continue
+        row: list[Sequence[float] | None] = [
+            [_mean(cell.about[UNCALIBRATED] for cell in board.cells[OURS])]
         ]
-        costs = [
-            [_mean(cell["about"][what] for cell in cells)] for what in ("seconds", "megabytes")
-        ]
-        seeds = "1 seed" if len(cells) == 1 else f"{len(cells)} seeds"
-        rows[f"{method}, {seeds}"] = [*scores, *costs]
-    units = ["share"] * len(columns) + ["seconds", "MB"]
-    return Table(corpus.title, [*columns, "training", "size"], rows, units)
+        for method in methods:
+            is_done = method in board.cells
+            row.append(board.score(method, CALIBRATION_ERROR) if is_done else None)
+        rows[board.corpus.title] = row
+    columns = [f"{OURS}, without temperature", *methods]
+    return Table("Calibration error", columns, rows, ["share"] * len(columns), first="set")
 
 
-def _mean(values: Any) -> float:
+def _mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
 
 

@@ -75,12 +75,14 @@ class Table:
         rows: Method to its cells: one number, or mean and both ends of the 95 % interval, or median
             and both ends of the range of timings. None where nothing was measured.
         units: Of the columns, of FORMATS; all are scores without them.
+        first: Name of the first column.
     """
 
     title: str
     columns: Sequence[str]
     rows: Mapping[str, Sequence[Sequence[float] | None]]
     units: Sequence[str] = ()
+    first: str = "method"
 
     def to_lines(self) -> list[str]:
         """Gives the Markdown table."""
@@ -89,7 +91,7 @@ class Table:
             [name, *(_cell(*pair) for pair in zip(row, units, strict=True))]
             for name, row in self.rows.items()
         ]
-        return ["", f"## {self.title}", "", *_markdown(["method", *self.columns], cells)]
+        return ["", f"## {self.title}", "", *_markdown([self.first, *self.columns], cells)]
 
 
 def _cell(numbers: Sequence[float] | None, unit: str) -> str:

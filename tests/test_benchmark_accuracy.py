@@ -1,5 +1,6 @@
 """The accuracy board: scores as others compute them, choices by validation, runs that go on."""
 
+import functools
 import json
 
 import numpy as np
@@ -73,12 +74,40 @@ def test_correlation_equals_that_of_numpy(sets):
 def test_recall_out_of_scope_counts_only_those_texts(sets):
     names, labels = ["a", "b", "oos"], np.array([0, 1, 2, 2, 2, 1])
     scores = np.eye(3)[[0, 0, 2, 2, 1, 1]]
-    inside, outside = sets.CORPORA["clinc150"].metrics
+    inside, outside, *_ = sets.CORPORA["clinc150"].metrics
     assert inside(inside.read(scores, labels, scores, labels, names)) == 2 / 3
     assert outside(outside.read(scores, labels, scores, labels, names)) == 2 / 3
     labels[2] = 0
     assert inside(inside.read(scores, labels, scores, labels, names)) == 2 / 4
     assert outside(outside.read(scores, labels, scores, labels, names)) == 1 / 2
+
+
+def test_texts_out_of_scope_are_refused_below_the_score_of_one_in_twenty_in_scope(sets):
+    _, _, outside, inside, _ = sets.CORPORA["clinc150"].metrics
+    names = ["a", "oos"]
+    val = np.stack([np.arange(1, 101) / 100, np.zeros(100)], 1)  # 5 of 100 are below 0.06
+    val_labels = np.zeros(100, int)
+    scores = np.array([[0.05, 0.01], [0.06, 0.01], [0.05, 0.01], [0.06, 0.01], [0.06, 0.07]])
+    labels = np.array([0, 0, 1, 1, 1])
+    given = (val, val_labels, scores, labels, names)
+    assert inside(inside.read(*given)) == 1 / 2
+    assert outside(outside.read(*given)) == 2 / 3  # one for its score, one for its class
+
+
+def test_calibration_error_equals_that_of_the_package(sets):
+    from hf_attn.metrics import calibration_error
+    from hf_attn.probabilities import logits_to_scores
+
+    logits, labels = draw_scores(0, (200, 4)) * 3, draw_scores(1, (200, 4)).argmax(1)
+    scores = logits_to_scores(logits, "single_label_classification")
+    numbers = sets.CALIBRATION_ERROR.read(scores, labels, scores, labels, "abcd")
+    expected = calibration_error(logits, labels)
+    assert expected > 0.1
+    assert sets.CALIBRATION_ERROR(numbers) == pytest.approx(expected, abs=1e-12)
+    above = sets.CALIBRATION_ERROR.read(
+        scores, labels, np.full((1, 4), 1.00001), labels[:1], "abcd"
+    )
+    assert sets.CALIBRATION_ERROR(above) == pytest.approx(1 - (labels[0] == 0), abs=1e-4)
 
 
 def test_interval_is_that_of_a_share(sets):
@@ -148,13 +177,44 @@ def test_board_goes_on_where_it_was_left(script, data, tmp_path, monkeypatch, ca
     assert first.err.count("trec,") == 4
     assert "TREC-6" in first.out
     made = {path: path.read_bytes() for path in tmp_path.rglob("*.npz")}
-    assert len(made) == 4
+    assert len(made) == 5  # with the labels
     board.main([*given, "--output", str(tmp_path / "board.json"), "--methods", board.SVM])
     assert capsys.readouterr().err == ""
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.npz")} == made
-    (table,) = json.loads((tmp_path / "board.json").read_text())["parts"]["accuracy"]["tables"]
-    kept = np.load(tmp_path / "trec" / "majority-0.npz")["accuracy"]
-    assert table["rows"]["majority, 2 seeds"][0][0] == kept.mean()
+    tables = json.loads((tmp_path / "board.json").read_text())["parts"]["accuracy"]["tables"]
+    (rows,) = (table["rows"] for table in tables if table["title"] == "TREC-6")
+    kept = np.load(tmp_path / "trec" / "majority-0.npz")["test"]
+    labels = np.load(tmp_path / "trec" / "labels.npz")["test"]
+    assert rows["majority, 2 seeds"][0][0] == (kept.argmax(1) == labels).mean()
+    assert rows["majority, 2 seeds"][1] is not None
+    assert rows[f"{board.SVM}, 2 seeds"][1] is None  # it gives no probabilities
+
+
+def test_board_shows_what_the_temperature_does(script, data, tmp_path, capsys):
+    board = script("benchmark_accuracy")
+    task = script("accuracy_sets").load_task("trec", data)
+    path = tmp_path / "trec" / "hf-attn-0.npz"
+    fit = functools.partial(board.fit_hf_attn, num_train_epochs=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(board.METHODS, board.OURS, fit)
+        board.do_cell(task, board.OURS, 0, path)
+    part = board.to_part(tmp_path)
+    calibration = part.tables[0].rows["TREC-6"]
+    (cell,) = board.load_cells(tmp_path, "trec", board.OURS)
+    assert calibration[0] == [cell.about["calibration_error_before"]]
+    assert calibration[0][0] != calibration[1][0]
+    assert cell.scores["test"].sum(1) == pytest.approx(1, abs=1e-5)
+    (figure, *_) = part.figures
+    expected = (cell.scores["test"].argmax(1) == task.labels("test")).mean()
+    assert figure.value == expected
+
+
+def test_published_figures_have_sources_and_are_of_sets_of_the_board(script):
+    published = script("accuracy_published")
+    assert {one.corpus for one in published.PUBLISHED} <= set(script("accuracy_sets").CORPORA)
+    rows = published.published_figures().rows
+    assert len(rows) == len(published.PUBLISHED)
+    assert all("](https://" in row and 0 < cell[0] < 1 for row, (cell,) in rows.items())
 
 
 def test_figures_compare_with_the_better_rival(script):
