@@ -97,6 +97,7 @@ _SPACE: Space = {
     "label_smoothing_factor": Choice((0.0, 0.1)),
     "weight_decay": Choice((0.0, 0.01, 0.1)),
     "adam_beta2": Choice((0.98, 0.999)),
+    "attention_weight_decay": Choice((0.0, 3.0, 10.0)),
 }
 # What is tried after the defaults: a short search is to have seen what helps most often before it
 # draws at random.
