@@ -21,9 +21,13 @@ from transformers import HfArgumentParser, TrainingArguments
 
 from .configuration_hf_attn import HfAttnConfig
 from .errors import InputError
+from .problem_types import REGRESSION
 
 # From so many training texts on, words that occur once are no tokens of their own.
 _MANY_TEXTS = 1000
+# What holds the attention back where texts have classes; values are learned better without.
+_ATTENTION_DROPOUT = 0.3
+_ATTENTION_WEIGHT_DECAY = 3.0
 # The settings that suit a model without bigrams: more words are hidden, and rare ones kept.
 WORDS_ALONE: Mapping[str, Any] = {
     "ngram_buckets": 0,
@@ -88,7 +92,9 @@ class ModelArguments:
     )
     token_dropout: float = _setting(0.2, "chance that a token is hidden in training")
     embedding_dropout: float = _setting(0.0, "dropout of token features")
-    attention_dropout: float = _setting(0.3, "dropout of attention weights")
+    attention_dropout: float | None = _setting(
+        None, "dropout of attention weights; by default 0.3, and 0 for a regression"
+    )
     classifier_dropout: float = _setting(0.0, "dropout of the pooled text")
     initializer_range: float = _setting(0.02, "standard deviation of fresh embeddings")
     lora_rank: int = _setting(0, "rank of LoRA on the attention; 0 trains all weights")
@@ -98,17 +104,24 @@ class ModelArguments:
         names = set(HfAttnConfig.__dataclass_fields__) - {"vocab_size"}
         return {name: value for name, value in vars(self).items() if name in names}
 
-    def fitted_to(self, num_texts: int) -> ModelArguments:
-        """Gives the settings with the one that depends on the number of training texts.
+    def fitted_to(self, num_texts: int, task: str) -> ModelArguments:
+        """Gives the settings with those that depend on the training texts.
 
         A word that occurs once teaches little, but lends its place to words that were never seen;
         few texts have few words to spare. A tokenizer that exists, given or of a model, leaves
-        nothing to count.
+        nothing to count, and a model has a dropout of its own.
+
+        Args:
+            num_texts: How many there are.
+            task: The problem type.
         """
         min_frequency = self.min_frequency
         if min_frequency is None and self.tokenizer is None and self.model is None:
             min_frequency = 2 if self.algorithm == "word" and num_texts >= _MANY_TEXTS else 1
-        return dataclasses.replace(self, min_frequency=min_frequency)
+        dropout = self.attention_dropout
+        if dropout is None and self.model is None:
+            dropout = 0.0 if task == REGRESSION else _ATTENTION_DROPOUT
+        return dataclasses.replace(self, min_frequency=min_frequency, attention_dropout=dropout)
 
 
 # What a run may set anew for a model that it starts from.
@@ -131,8 +144,10 @@ class HfAttnTrainingArguments(TrainingArguments):
     # The default of 0.999 remembers rare pairs of words for so long that they are learned by heart.
     adam_beta2: float = _setting(0.98, "share of Adam's squared gradients that it keeps each step")
     ngram_lr_ratio: float = _setting(0.3, "learning rate of bigrams, over that of all else")
-    attention_weight_decay: float = _setting(
-        3.0, "weight decay of queries, keys and values, in AdamW, that attention has to earn"
+    attention_weight_decay: float | None = _setting(
+        None,
+        "weight decay of queries, keys and values, in AdamW, that attention has to earn; by "
+        "default 3, and 0 for a regression",
     )
     num_train_epochs: float = _setting(
         0.0,
@@ -198,7 +213,7 @@ class HfAttnTrainingArguments(TrainingArguments):
             )
         if self.ngram_lr_ratio <= 0:
             raise ValueError(f"ngram_lr_ratio must be above 0, got {self.ngram_lr_ratio!r}.")
-        if self.attention_weight_decay < 0:
+        if self.attention_weight_decay is not None and self.attention_weight_decay < 0:
             raise ValueError(
                 "attention_weight_decay must be 0 (none) or more, got "
                 f"{self.attention_weight_decay!r}."
@@ -215,6 +230,11 @@ class HfAttnTrainingArguments(TrainingArguments):
         if self.greater_is_better is None and str(self.metric_for_best_model).endswith("mse"):
             self.greater_is_better = False  # transformers knows it of losses alone
         super().__post_init__()
+
+    def fit_to_task(self, task: str) -> None:
+        """Completes the setting that depends on the problem type."""
+        if self.attention_weight_decay is None:
+            self.attention_weight_decay = 0.0 if task == REGRESSION else _ATTENTION_WEIGHT_DECAY
 
 
 def given_fields(settings: Any) -> dict[str, Any]:
@@ -319,7 +339,8 @@ def _checked(settings: Settings) -> Settings:
     _check_card_settings(training)
     _check_starting_point(model)
     with _as_input_errors():
-        HfAttnConfig(**model.config_fields())
+        fields = model.config_fields()
+        HfAttnConfig(**{name: value for name, value in fields.items() if value is not None})
     return settings
 
 

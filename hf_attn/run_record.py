@@ -73,14 +73,15 @@ def make_record(
         JSON can hold.
     """
     data_arguments, model_arguments, arguments = settings
-    fitted = model_arguments.fitted_to(len(texts["train"]))
+    task = str(model.config.problem_type)
+    fitted = model_arguments.fitted_to(len(texts["train"]), task)
     scored = evaluations or {}
     return {
         "data": {
             "source": _publishable(data_arguments.dataset),
             "kind": source_kind(data_arguments.dataset),
             "pairs": "text_pair" in data["train"].column_names,
-            "problem_type": model.config.problem_type,
+            "problem_type": task,
             "labels": model.config.class_names,
             "texts": {name: len(split) for name, split in texts.items()},
             "texts_cut": {name: split.num_truncated for name, split in texts.items()},

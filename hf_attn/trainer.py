@@ -57,7 +57,7 @@ def group_options(
         return {} if ratio == 1 else {"lr": ratio * learning_rate}
     if any(f".attention.{part}_proj." in name for part in "qkv"):
         # In other optimizers a decay is a part of the gradient, and another thing.
-        decay = getattr(arguments, "attention_weight_decay", 0.0)
+        decay = getattr(arguments, "attention_weight_decay", None)
         return {"weight_decay": decay} if decay and "adamw" in str(arguments.optim).lower() else {}
     return {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any, cast
@@ -106,7 +107,10 @@ class TrialTrainer(HfAttnTrainer):
                 task, np.asarray(predicted.predictions), np.asarray(predicted.label_ids)
             )
 
-        self.start = start_values(settings[1].fitted_to(len(texts["train"])), arguments)
+        fitted = settings[1].fitted_to(len(texts["train"]), task)
+        # Which a model that is started from has, whatever the settings' defaults.
+        fitted = dataclasses.replace(fitted, attention_dropout=model.config.attention_dropout)
+        self.start = start_values(fitted, arguments)
         self.space: Space = space_for(settings, arguments, task, self.start)
         self.metric = (arguments.metric_for_best_model or MAIN_METRIC[task]).removeprefix("eval_")
         self.deadline = float("inf")

@@ -34,6 +34,7 @@ from hf_attn.batching import TokenizedTexts
 from hf_attn.frequent_bigrams import frequent_bigrams
 from hf_attn.mean_feature import mean_token_feature
 from hf_attn.modeling_hf_attn import hash_bigrams
+from hf_attn.problem_types import MULTI, REGRESSION, SINGLE
 from hf_attn.training import _epochs_for
 
 
@@ -499,7 +500,38 @@ def test_what_a_killed_run_left_is_removed(tmp_path):
     ],
 )
 def test_number_of_texts_sets_rare_words(given, texts, expected):
-    assert ModelArguments(**given).fitted_to(texts).min_frequency == expected
+    assert ModelArguments(**given).fitted_to(texts, SINGLE).min_frequency == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "task", "expected"),
+    [
+        ({}, SINGLE, 0.3),
+        ({}, MULTI, 0.3),
+        ({}, REGRESSION, 0.0),
+        ({"attention_dropout": 0.1}, REGRESSION, 0.1),
+        ({"model": "m"}, SINGLE, None),
+    ],
+)
+def test_kind_of_task_sets_the_dropout_of_attention(given, task, expected):
+    assert ModelArguments(**given).fitted_to(1000, task).attention_dropout == expected
+
+
+def test_values_are_learned_with_an_attention_that_nothing_holds_back(tmp_path):
+    data = keyword_data()
+    data = data.map(lambda row: {"value": len(row["text"]) / 10 + 0.5}, remove_columns="label")
+    step = FirstStep()
+    options = {name: value for name, value in TINY.items() if "decay" not in name}
+    run = train(
+        data, tmp_path / "m", label_column="value", callbacks=[step], **options, weight_decay=0.1
+    )
+    assert run.model.config.problem_type == "regression"
+    assert run.model.config.attention_dropout == 0
+    assert set(step.decays.values()) == {0.0, 0.1}
+    settings = run.record["settings"]
+    assert settings["model"]["attention_dropout"] == 0
+    assert settings["training"]["attention_weight_decay"] == 0
+    assert not {"attention_dropout", "attention_weight_decay"} & set(settings["given"])
 
 
 def test_record_has_what_the_number_of_texts_has_set(tmp_path):

@@ -1,5 +1,6 @@
 """A search for settings: what it chooses by, when it ends, and how it goes on."""
 
+import dataclasses
 import json
 import random
 import sys
@@ -343,7 +344,11 @@ def space_of(task="single_label_classification", **options):
     fitted.num_train_epochs = fitted.num_train_epochs or 6
     if fitted.chooses_metric:
         fitted.metric_for_best_model = "accuracy"
-    start = start_values(settings[1].fitted_to(300), fitted)
+    fitted.fit_to_task(task)
+    model = settings[1].fitted_to(300, task)
+    if model.model is not None:  # which has a dropout of its own
+        model = dataclasses.replace(model, attention_dropout=0.1)
+    start = start_values(model, fitted)
     return space_for(settings, fitted, task, start), start
 
 
