@@ -25,10 +25,12 @@ from .problem_types import REGRESSION
 
 # From so many training texts on, words that occur once are no tokens of their own.
 _MANY_TEXTS = 1000
+_NGRAM_BUCKETS = 2**14
+_TOKEN_DROPOUT = 0.2
 # What holds the attention back where texts have classes; values are learned better without.
 _ATTENTION_DROPOUT = 0.3
 _ATTENTION_WEIGHT_DECAY = 3.0
-# The settings that suit a model without bigrams: more words are hidden, and rare ones kept.
+# The settings that suit a model without pairs: more words are hidden, and rare ones kept.
 WORDS_ALONE: Mapping[str, Any] = {
     "ngram_buckets": 0,
     "min_frequency": 1,
@@ -71,9 +73,14 @@ class ModelArguments:
     embeddings: str | None = _setting(None, "word vectors (.vec) or model to start from")
     algorithm: str = _setting("word", "tokenizer to train: word, wordpiece, bpe or unigram")
     vocab_size: int = _setting(30_000, "most tokens that tokenizer may have")
+    words_alone: bool = _setting(
+        False,
+        "whether to look at words alone, not at pairs of neighbours, with settings that suit it",
+    )
     min_frequency: int | None = _setting(
         None,
-        "fewest times a word must occur to be a token; by default 2 from 1,000 texts on, else 1",
+        "fewest times a word must occur to be a token; by default 2 from 1,000 texts on, else 1; "
+        "1 for words alone",
     )
     lowercase: bool = _setting(True, "whether that tokenizer ignores case")
     strip_accents: bool = _setting(False, "whether that tokenizer ignores accents")
@@ -84,16 +91,19 @@ class ModelArguments:
     relative_attention_max_distance: int = _setting(128, "distance from which all share a bucket")
     attention_window: int = _setting(0, "tokens a token sees to each side; 0 for all")
     classifier_pooling: str = _setting("mean", "weights of a text's tokens: mean or static")
-    ngram_buckets: int = _setting(
-        16_384, "most rows for pairs of words, the most frequent ones; 0 for words alone"
+    ngram_buckets: int | None = _setting(
+        None, "most rows for pairs of words, the most frequent ones; by default 16,384"
     )
     ngram_min_frequency: int = _setting(
         2, "fewest times a pair must occur to have a row; 0 hashes all pairs into the rows"
     )
-    token_dropout: float = _setting(0.2, "chance that a token is hidden in training")
+    token_dropout: float | None = _setting(
+        None, "chance that a token is hidden in training; by default 0.2, for words alone 0.3"
+    )
     embedding_dropout: float = _setting(0.0, "dropout of token features")
     attention_dropout: float | None = _setting(
-        None, "dropout of attention weights; by default 0.3, and 0 for a regression"
+        None,
+        "dropout of attention weights; by default 0.3, but 0 for words alone and for a regression",
     )
     classifier_dropout: float = _setting(0.0, "dropout of the pooled text")
     initializer_range: float = _setting(0.02, "standard deviation of fresh embeddings")
@@ -105,23 +115,31 @@ class ModelArguments:
         return {name: value for name, value in vars(self).items() if name in names}
 
     def fitted_to(self, num_texts: int, task: str) -> ModelArguments:
-        """Gives the settings with those that depend on the training texts.
+        """Gives the settings with those that depend on others or on the training texts.
 
         A word that occurs once teaches little, but lends its place to words that were never seen;
-        few texts have few words to spare. A tokenizer that exists, given or of a model, leaves
-        nothing to count, and a model has a dropout of its own.
+        few texts have few words to spare. A tokenizer that exists leaves nothing to count, and a
+        model that the run starts from has settings of its own.
 
         Args:
             num_texts: How many there are.
             task: The problem type.
         """
-        min_frequency = self.min_frequency
-        if min_frequency is None and self.tokenizer is None and self.model is None:
-            min_frequency = 2 if self.algorithm == "word" and num_texts >= _MANY_TEXTS else 1
-        dropout = self.attention_dropout
-        if dropout is None and self.model is None:
-            dropout = 0.0 if task == REGRESSION else _ATTENTION_DROPOUT
-        return dataclasses.replace(self, min_frequency=min_frequency, attention_dropout=dropout)
+        if self.model is not None:
+            return self
+        are_many = num_texts >= _MANY_TEXTS and self.algorithm == "word"
+        defaults: dict[str, Any] = {
+            "ngram_buckets": _NGRAM_BUCKETS,
+            "min_frequency": 2 if are_many else 1,
+            "token_dropout": _TOKEN_DROPOUT,
+            "attention_dropout": 0.0 if task == REGRESSION else _ATTENTION_DROPOUT,
+        }
+        if self.words_alone:
+            defaults = {name: WORDS_ALONE[name] for name in defaults}
+        if self.tokenizer is not None:
+            del defaults["min_frequency"]
+        missing = {name: one for name, one in defaults.items() if getattr(self, name) is None}
+        return dataclasses.replace(self, **missing)
 
 
 # What a run may set anew for a model that it starts from.
@@ -147,7 +165,7 @@ class HfAttnTrainingArguments(TrainingArguments):
     attention_weight_decay: float | None = _setting(
         None,
         "weight decay of queries, keys and values, in AdamW, that attention has to earn; by "
-        "default 3, and 0 for a regression",
+        "default 3, but 0 for words alone and for a regression",
     )
     num_train_epochs: float = _setting(
         0.0,
@@ -231,10 +249,18 @@ class HfAttnTrainingArguments(TrainingArguments):
             self.greater_is_better = False  # transformers knows it of losses alone
         super().__post_init__()
 
-    def fit_to_task(self, task: str) -> None:
-        """Completes the setting that depends on the problem type."""
+    def fit_to(self, model: ModelArguments, task: str) -> None:
+        """Completes the settings that depend on others.
+
+        Args:
+            model: What is trained.
+            task: The problem type.
+        """
         if self.attention_weight_decay is None:
-            self.attention_weight_decay = 0.0 if task == REGRESSION else _ATTENTION_WEIGHT_DECAY
+            is_free = model.words_alone or task == REGRESSION
+            self.attention_weight_decay = 0.0 if is_free else _ATTENTION_WEIGHT_DECAY
+        if model.words_alone and "adam_beta2" not in self.given_names:
+            self.adam_beta2 = WORDS_ALONE["adam_beta2"]
 
 
 def given_fields(settings: Any) -> dict[str, Any]:
@@ -410,6 +436,11 @@ def _check_starting_point(arguments: ModelArguments) -> None:
         raise InputError(
             "ngram_min_frequency must be 0 (all pairs share the rows) or more, got "
             f"{arguments.ngram_min_frequency!r}."
+        )
+    if arguments.words_alone and arguments.ngram_buckets:
+        raise InputError(
+            "words_alone looks at no pairs of words, got rows for them too, "
+            f"ngram_buckets={arguments.ngram_buckets!r}. Leave one of them out."
         )
     if arguments.model is None:
         if arguments.lora_rank:

@@ -23,10 +23,10 @@ def give_rows_to_bigrams(
         arguments: What it was built from.
         texts: The training texts.
     """
-    is_fresh = arguments.model is None
-    if is_fresh and arguments.ngram_buckets and arguments.ngram_min_frequency:
+    rows = model.config.ngram_buckets
+    if arguments.model is None and rows and arguments.ngram_min_frequency:
         pairs = frequent_bigrams(texts, arguments.ngram_min_frequency)
-        model.model.set_known_bigrams(pairs[: arguments.ngram_buckets - 1])
+        model.model.set_known_bigrams(pairs[: rows - 1])
 
 
 def frequent_bigrams(texts: TokenizedTexts, min_frequency: int) -> torch.Tensor:

@@ -264,7 +264,7 @@ def _build_trainer(
             task, np.asarray(predicted.predictions), np.asarray(predicted.label_ids)
         )
 
-    _fit_to_data(arguments, task, texts, model.num_labels)
+    _fit_to_data(arguments, model_arguments, task, texts, model.num_labels)
     rank = model_arguments.lora_rank
     trained: nn.Module = add_lora(model, rank) if rank else model
     validation = texts["validation"].sorted_by_length()[0] if "validation" in texts else None
@@ -338,13 +338,14 @@ def _epochs_for(arguments: HfAttnTrainingArguments, texts: TokenizedTexts, num_l
 
 def _fit_to_data(
     arguments: HfAttnTrainingArguments,
+    model_arguments: ModelArguments,
     task: ProblemType,
     texts: dict[str, TokenizedTexts],
     num_labels: int,
 ) -> None:
     """Completes settings that depend on the data."""
     arguments.label_names = ["labels"]
-    arguments.fit_to_task(task)
+    arguments.fit_to(model_arguments, task)
     if not arguments.num_train_epochs:
         arguments.num_train_epochs = _epochs_for(arguments, texts["train"], num_labels)
     if arguments.data_seed is None:

@@ -108,7 +108,11 @@ _FIRST_CHANGES: Sequence[Mapping[str, Any]] = (
     {"hidden_size": 128},
 )
 # Settings beside which others are without effect.
-_SETTLED_BY = {"num_train_epochs": "max_steps", "min_frequency": "tokenizer"}
+_SETTLED_BY = {
+    "num_train_epochs": "max_steps",
+    "min_frequency": "tokenizer",
+    "ngram_buckets": "words_alone",
+}
 _DIGITS = 3
 
 

@@ -25,7 +25,7 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_pt_utils import LabelSmoother
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
-from .arguments import HfAttnTrainingArguments, Settings
+from .arguments import HfAttnTrainingArguments, ModelArguments, Settings
 from .batching import TokenizedTexts, keep_batch
 from .frequent_bigrams import give_rows_to_bigrams
 from .metrics import score_logits
@@ -35,8 +35,11 @@ from .starting_point import add_lora, build_starting_point
 from .trainer import HfAttnTrainer
 from .tuning import Space, space_for, start_values, training_values, values_of, with_values
 
-# Completes training settings with what depends on the data: task, texts and number of labels.
-Fit = Callable[[HfAttnTrainingArguments, ProblemType, dict[str, TokenizedTexts], int], None]
+# Completes training settings with what depends on the model's settings, and on the data: task,
+# texts and number of labels.
+Fit = Callable[
+    [HfAttnTrainingArguments, ModelArguments, ProblemType, dict[str, TokenizedTexts], int], None
+]
 
 
 class Starts:
@@ -100,7 +103,7 @@ class TrialTrainer(HfAttnTrainer):
         model, texts = starts.build({})
         task = cast(ProblemType, model.config.problem_type)
         arguments = _arguments_of_trials(settings[2])
-        fit(arguments, task, texts, len(model.config.class_names))
+        fit(arguments, settings[1], task, texts, len(model.config.class_names))
 
         def compute_metrics(predicted: EvalPrediction) -> dict[str, float]:
             return score_logits(
@@ -108,8 +111,10 @@ class TrialTrainer(HfAttnTrainer):
             )
 
         fitted = settings[1].fitted_to(len(texts["train"]), task)
-        # Which a model that is started from has, whatever the settings' defaults.
-        fitted = dataclasses.replace(fitted, attention_dropout=model.config.attention_dropout)
+        if fitted.model is not None:  # it has rates of its own
+            rates = [name for name in fitted.config_fields() if name.endswith("_dropout")]
+            own = {name: getattr(model.config, name) for name in rates}
+            fitted = dataclasses.replace(fitted, **own)
         self.start = start_values(fitted, arguments)
         self.space: Space = space_for(settings, arguments, task, self.start)
         self.metric = (arguments.metric_for_best_model or MAIN_METRIC[task]).removeprefix("eval_")

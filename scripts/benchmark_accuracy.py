@@ -45,15 +45,13 @@ from benchmark_figures import Figure, Part, Table, part_to_dict, save_parts, to_
 from benchmark_training import machine, say
 from speed_rivals import packages
 
-from hf_attn.arguments import WORDS_ALONE
-
 OURS, UNIFORM, TUNED = "hf_attn", "hf_attn, uniform attention", "hf_attn, tuned"
 WORDS = "hf_attn, words alone"
 FASTTEXT, SVM, MAJORITY = "fastText", "TF-IDF + linear SVM", "majority"
 METHODS: Mapping[str, Fit] = {
     OURS: fit_hf_attn,
     UNIFORM: functools.partial(fit_hf_attn, callbacks=[UniformAttention]),
-    WORDS: functools.partial(fit_hf_attn, **WORDS_ALONE),
+    WORDS: functools.partial(fit_hf_attn, words_alone=True),
     TUNED: functools.partial(fit_hf_attn, autotune_seconds=120),
     FASTTEXT: fit_fasttext,
     SVM: fit_svm,

@@ -29,7 +29,7 @@ from transformers import (
 )
 
 from hf_attn import HfAttnForSequenceClassification, InputError, train
-from hf_attn.arguments import HfAttnTrainingArguments, ModelArguments
+from hf_attn.arguments import WORDS_ALONE, HfAttnTrainingArguments, ModelArguments
 from hf_attn.batching import TokenizedTexts
 from hf_attn.frequent_bigrams import frequent_bigrams
 from hf_attn.mean_feature import mean_token_feature
@@ -515,6 +515,39 @@ def test_number_of_texts_sets_rare_words(given, texts, expected):
 )
 def test_kind_of_task_sets_the_dropout_of_attention(given, task, expected):
     assert ModelArguments(**given).fitted_to(1000, task).attention_dropout == expected
+
+
+def test_words_alone_have_settings_of_their_own(tmp_path):
+    options = {name: value for name, value in TINY.items() if "decay" not in name}
+    step = FirstStep()
+    alone = train(keyword_data(), tmp_path / "a", words_alone=True, callbacks=[step], **options)
+    train(keyword_data(), tmp_path / "b", **WORDS_ALONE, **options)
+    assert_same_weights(tmp_path / "a", tmp_path / "b")
+    assert alone.model.config.ngram_buckets == 0
+    assert set(step.decays.values()) == {0.0}
+    settings = alone.record["settings"]
+    assert settings["given"].keys() & WORDS_ALONE.keys() == set()
+    assert settings["given"]["words_alone"] is True
+    both = settings["model"] | settings["training"]
+    assert {name: both[name] for name in WORDS_ALONE} == WORDS_ALONE
+
+
+def test_what_is_given_beside_words_alone_holds(tmp_path):
+    given = {"token_dropout": 0.2, "attention_weight_decay": 3.0}
+    run = train(keyword_data(), tmp_path / "m", **{**TINY, **given}, words_alone=True)
+    assert run.model.config.token_dropout == 0.2
+    assert run.record["settings"]["training"]["attention_weight_decay"] == 3.0
+    with pytest.raises(InputError, match="looks at no pairs of words, got rows for them too"):
+        train(keyword_data(), tmp_path / "n", words_alone=True, ngram_buckets=9)
+
+
+def test_model_that_a_run_starts_from_keeps_its_dropout_but_where_another_is_given(tmp_path):
+    train(keyword_data(), tmp_path / "a", **TINY, token_dropout=0.4, attention_dropout=0.1)
+    start = {**SHORT, "model": str(tmp_path / "a")}
+    kept = train(keyword_data(), tmp_path / "b", **start).model.config
+    assert (kept.token_dropout, kept.attention_dropout) == (0.4, 0.1)
+    given = train(keyword_data(), tmp_path / "c", **start, token_dropout=0.2).model.config
+    assert (given.token_dropout, given.attention_dropout) == (0.2, 0.1)
 
 
 def test_values_are_learned_with_an_attention_that_nothing_holds_back(tmp_path):

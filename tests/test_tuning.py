@@ -344,10 +344,10 @@ def space_of(task="single_label_classification", **options):
     fitted.num_train_epochs = fitted.num_train_epochs or 6
     if fitted.chooses_metric:
         fitted.metric_for_best_model = "accuracy"
-    fitted.fit_to_task(task)
+    fitted.fit_to(settings[1], task)
     model = settings[1].fitted_to(300, task)
-    if model.model is not None:  # which has a dropout of its own
-        model = dataclasses.replace(model, attention_dropout=0.1)
+    if model.model is not None:  # which has rates of its own
+        model = dataclasses.replace(model, attention_dropout=0.1, token_dropout=0.1)
     start = start_values(model, fitted)
     return space_for(settings, fitted, task, start), start
 
@@ -361,6 +361,7 @@ def test_space_leaves_out_what_the_run_has_settled():
     assert everything - set(space_of(tokenizer="t")[0]) == {"min_frequency"}
     assert everything - set(space_of(algorithm="unigram")[0]) == {"min_frequency"}
     assert everything - set(space_of(max_steps=9)[0]) == {"num_train_epochs"}
+    assert everything - set(space_of(words_alone=True)[0]) == {"ngram_buckets"}
     smoothing = {"label_smoothing_factor"}
     assert everything - set(space_of("regression")[0]) == smoothing
     assert everything - set(space_of(metric_for_best_model="eval_loss")[0]) == smoothing
