@@ -19,6 +19,7 @@ from hf_attn.data import label_names
 Array: TypeAlias = NDArray[Any]
 
 RESAMPLES = 2000
+RESAMPLES_AT_ONCE = 100
 
 # Scores (N, C) and labels of the validation texts, then of the test texts, and the class names; to
 # numbers (N, k) of each test text, NaN where it does not count, whose means give the score.
@@ -61,20 +62,19 @@ class Metric:
             numbers: (N, k) for each seed, of the same texts.
         """
         pooled = np.stack(numbers)
+        counted = ~np.isnan(pooled)
+        filled = np.where(counted, pooled, 0)
         draws = np.random.default_rng(0)
         size = pooled.shape[1]
         values = []
-        for _ in range(RESAMPLES):
-            weights = draws.multinomial(size, np.full(size, 1 / size))
-            values.append(np.mean([self.combine(_weighted_mean(one, weights)) for one in pooled]))
+        for _ in range(RESAMPLES // RESAMPLES_AT_ONCE):
+            weights = draws.multinomial(size, np.full(size, 1 / size), RESAMPLES_AT_ONCE)
+            weights = weights.astype(float)
+            means = (weights @ filled) / np.maximum(weights @ counted, 1)  # seed, draw, number
+            for of_seeds in means.swapaxes(0, 1):
+                values.append(np.mean([self.combine(one) for one in of_seeds]))
         low, high = np.quantile(values, [0.025, 0.975])
         return float(np.mean([self(one) for one in pooled])), float(low), float(high)
-
-
-def _weighted_mean(numbers: Array, weights: Array) -> Array:
-    counted = ~np.isnan(numbers)
-    means: Array = weights @ np.where(counted, numbers, 0) / np.maximum(weights @ counted, 1)
-    return means
 
 
 def _is_right(_val: Array, _val_labels: Array, scores: Array, labels: Array, _: Any) -> Array:
