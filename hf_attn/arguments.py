@@ -27,6 +27,8 @@ from .problem_types import REGRESSION
 _MANY_TEXTS = 1000
 _NGRAM_BUCKETS = 2**14
 _TOKEN_DROPOUT = 0.2
+# That of transformers, 0.999, remembers rare pairs of words so long that they are learned by heart.
+_ADAM_BETA2 = 0.98
 # What holds the attention back where texts have classes; values are learned better without.
 _ATTENTION_DROPOUT = 0.3
 _ATTENTION_WEIGHT_DECAY = 3.0
@@ -98,14 +100,20 @@ class ModelArguments:
         2, "fewest times a pair must occur to have a row; 0 hashes all pairs into the rows"
     )
     token_dropout: float | None = _setting(
-        None, "chance that a token is hidden in training; by default 0.2, for words alone 0.3"
+        None,
+        "chance that a token is hidden in training; 0.2 for a fresh model, 0.3 for words alone",
     )
-    embedding_dropout: float = _setting(0.0, "dropout of token features")
+    embedding_dropout: float | None = _setting(
+        None, "dropout of token features; 0 for a fresh model"
+    )
     attention_dropout: float | None = _setting(
         None,
-        "dropout of attention weights; by default 0.3, but 0 for words alone and for a regression",
+        "dropout of attention weights; 0.3 for a fresh model, but 0 for words alone and for a "
+        "regression",
     )
-    classifier_dropout: float = _setting(0.0, "dropout of the pooled text")
+    classifier_dropout: float | None = _setting(
+        None, "dropout of the pooled text; 0 for a fresh model"
+    )
     initializer_range: float = _setting(0.02, "standard deviation of fresh embeddings")
     lora_rank: int = _setting(0, "rank of LoRA on the attention; 0 trains all weights")
 
@@ -114,7 +122,7 @@ class ModelArguments:
         names = set(HfAttnConfig.__dataclass_fields__) - {"vocab_size"}
         return {name: value for name, value in vars(self).items() if name in names}
 
-    def fitted_to(self, num_texts: int, task: str) -> ModelArguments:
+    def completed_for(self, num_texts: int, task: str) -> ModelArguments:
         """Gives the settings with those that depend on others or on the training texts.
 
         A word that occurs once teaches little, but lends its place to words that were never seen;
@@ -132,10 +140,12 @@ class ModelArguments:
             "ngram_buckets": _NGRAM_BUCKETS,
             "min_frequency": 2 if are_many else 1,
             "token_dropout": _TOKEN_DROPOUT,
+            "embedding_dropout": 0.0,
             "attention_dropout": 0.0 if task == REGRESSION else _ATTENTION_DROPOUT,
+            "classifier_dropout": 0.0,
         }
         if self.words_alone:
-            defaults = {name: WORDS_ALONE[name] for name in defaults}
+            defaults |= {name: WORDS_ALONE[name] for name in defaults if name in WORDS_ALONE}
         if self.tokenizer is not None:
             del defaults["min_frequency"]
         missing = {name: one for name, one in defaults.items() if getattr(self, name) is None}
@@ -159,13 +169,16 @@ class HfAttnTrainingArguments(TrainingArguments):
     """`TrainingArguments` with defaults for a small model on a CPU."""
 
     learning_rate: float = _setting(2e-3, "peak learning rate")
-    # The default of 0.999 remembers rare pairs of words for so long that they are learned by heart.
-    adam_beta2: float = _setting(0.98, "share of Adam's squared gradients that it keeps each step")
+    adam_beta2: float = _setting(
+        None,
+        "share of Adam's squared gradients that it keeps each step; by default 0.98, and 0.999 for "
+        "words alone",
+    )
     ngram_lr_ratio: float = _setting(0.3, "learning rate of bigrams, over that of all else")
     attention_weight_decay: float | None = _setting(
         None,
         "weight decay of queries, keys and values, in AdamW, that attention has to earn; by "
-        "default 3, but 0 for words alone and for a regression",
+        "default 3, but 0 for --words-alone and for a regression",
     )
     num_train_epochs: float = _setting(
         0.0,
@@ -225,6 +238,8 @@ class HfAttnTrainingArguments(TrainingArguments):
     def __post_init__(self) -> None:
         """Completes what depends on other settings or on the machine, and wants a folder."""
         self.given_names = frozenset(given_fields(self))
+        if "adam_beta2" not in self.given_names:
+            self.adam_beta2 = _ADAM_BETA2
         if self.output_dir is None:
             raise ValueError(
                 "Expected a folder to save the model in, got no output_dir. Add --output-dir MODEL."
@@ -249,7 +264,7 @@ class HfAttnTrainingArguments(TrainingArguments):
             self.greater_is_better = False  # transformers knows it of losses alone
         super().__post_init__()
 
-    def fit_to(self, model: ModelArguments, task: str) -> None:
+    def complete_for(self, model: ModelArguments, task: str) -> None:
         """Completes the settings that depend on others.
 
         Args:
@@ -257,8 +272,9 @@ class HfAttnTrainingArguments(TrainingArguments):
             task: The problem type.
         """
         if self.attention_weight_decay is None:
-            is_free = model.words_alone or task == REGRESSION
-            self.attention_weight_decay = 0.0 if is_free else _ATTENTION_WEIGHT_DECAY
+            decay = 0.0 if task == REGRESSION else _ATTENTION_WEIGHT_DECAY
+            of_words = WORDS_ALONE["attention_weight_decay"]
+            self.attention_weight_decay = of_words if model.words_alone else decay
         if model.words_alone and "adam_beta2" not in self.given_names:
             self.adam_beta2 = WORDS_ALONE["adam_beta2"]
 

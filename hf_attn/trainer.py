@@ -58,7 +58,8 @@ def group_options(
     if any(f".attention.{part}_proj." in name for part in "qkv"):
         # In other optimizers a decay is a part of the gradient, and another thing.
         decay = getattr(arguments, "attention_weight_decay", None)
-        return {"weight_decay": decay} if decay and "adamw" in str(arguments.optim).lower() else {}
+        if decay is not None and "adamw" in str(arguments.optim).lower():
+            return {"weight_decay": decay}
     return {}
 
 

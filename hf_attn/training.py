@@ -345,7 +345,7 @@ def _fit_to_data(
 ) -> None:
     """Completes settings that depend on the data."""
     arguments.label_names = ["labels"]
-    arguments.fit_to(model_arguments, task)
+    arguments.complete_for(model_arguments, task)
     if not arguments.num_train_epochs:
         arguments.num_train_epochs = _epochs_for(arguments, texts["train"], num_labels)
     if arguments.data_seed is None:

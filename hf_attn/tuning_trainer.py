@@ -110,7 +110,7 @@ class TrialTrainer(HfAttnTrainer):
                 task, np.asarray(predicted.predictions), np.asarray(predicted.label_ids)
             )
 
-        fitted = settings[1].fitted_to(len(texts["train"]), task)
+        fitted = settings[1].completed_for(len(texts["train"]), task)
         if fitted.model is not None:  # it has rates of its own
             rates = [name for name in fitted.config_fields() if name.endswith("_dropout")]
             own = {name: getattr(model.config, name) for name in rates}

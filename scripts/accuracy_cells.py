@@ -33,6 +33,15 @@ class Truth:
     labels: Mapping[str, Array]
     names: Sequence[str]
 
+    def equals(self, other: Truth) -> bool:
+        """Says whether another has the same labels and names."""
+        same_splits = self.labels.keys() == other.labels.keys()
+        return (
+            same_splits
+            and list(self.names) == list(other.names)
+            and all(np.array_equal(self.labels[one], other.labels[one]) for one in self.labels)
+        )
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -40,8 +49,7 @@ class Cell:
 
     Attributes:
         scores: Split to scores (N, C) of its texts.
-        about: `settings`, `seconds`, `megabytes`, `has_probabilities`, `seconds_with_choices`, and
-            what else was measured.
+        about: `settings`, `seconds`, `megabytes`, `has_probabilities`, and what else was measured.
     """
 
     scores: Mapping[str, Array]
@@ -69,14 +77,13 @@ def _file_name(method: str) -> str:
     return "".join(letter if letter.isalnum() else "-" for letter in method.lower())
 
 
-def save_cell(fitted: Fitted, seconds_with_choices: float, path: Path) -> None:
+def save_cell(fitted: Fitted, path: Path) -> None:
     """Keeps what a method gave."""
     about = {
         "settings": dict(fitted.settings),
         "seconds": fitted.seconds,
         "megabytes": fitted.megabytes,
         "has_probabilities": fitted.has_probabilities,
-        "seconds_with_choices": seconds_with_choices,
         **fitted.more,
     }
     scores = {split: rows.astype(np.float32) for split, rows in fitted.scores.items()}
@@ -90,9 +97,22 @@ def load_cells(work: Path, name: str, method: str) -> list[Cell]:
 
 
 def save_truth(task: Task, folder: Path) -> None:
-    """Keeps the labels of a set."""
-    labels = {split: task.labels(split) for split in task.scored}
-    _save(folder / LABELS_FILE, labels, {"names": task.names})
+    """Keeps the labels of a set.
+
+    Raises:
+        ValueError: If the scores that are kept there are of other texts.
+    """
+    truth = Truth({split: task.labels(split) for split in task.scored}, task.names)
+    kept = load_truth(folder)
+    if kept is None:
+        if any(folder.glob("*.npz")):
+            raise ValueError(f"{folder}: expected labels beside the scores. Choose another --work.")
+        _save(folder / LABELS_FILE, truth.labels, {"names": truth.names})
+    elif not kept.equals(truth):
+        raise ValueError(
+            f"{folder}: expected the labels that are kept beside the scores, got others: the data "
+            "have changed. Choose another --work."
+        )
 
 
 def load_truth(folder: Path) -> Truth | None:

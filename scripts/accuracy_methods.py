@@ -49,7 +49,7 @@ class Fitted:
 
     Attributes:
         scores: Split to scores (N, C) of its texts.
-        seconds: Of training with these settings, reading and tokenizing included.
+        seconds: Of training with these settings, reading and tokenizing included, without a search.
         megabytes: Of the saved model, 10^6 bytes.
         settings: What was chosen by the validation texts, or given.
         has_probabilities: Whether scores are probabilities.
@@ -126,7 +126,8 @@ def fit_hf_attn(
         record = train_quietly(
             task.data, path, seed=seed, callbacks=[make() for make in callbacks], **options
         )
-        seconds = time.perf_counter() - started
+        tuning = record["tuning"] or {}
+        seconds = time.perf_counter() - started - tuning.get("seconds", 0)
         size = (path / "model.safetensors").stat().st_size
         size += (path / "tokenizer.json").stat().st_size
         model, tokenizer = load_classifier(str(path))
@@ -135,7 +136,7 @@ def fit_hf_attn(
             texts = TokenizedTexts.from_texts(task.split(split)["text"][:], tokenizer)
             logits: Array = predict_logits(model, texts).astype(np.float64)
             scores[split] = logits_to_scores(logits, model.config.problem_type)
-    settings = {**options, **(record["tuning"] or {}).get("settings", {})}
+    settings = {**options, **tuning.get("settings", {})}
     before = (record["calibration"] or {}).get("before", {}).get("test", {})
     more = {UNCALIBRATED: before.get("calibration_error")}
     return Fitted(scores, seconds, size / 1e6, settings, bool(task.names), more)

@@ -43,6 +43,8 @@ class Metric:
         combine: The score from the means of that.
         split: The test file that it is read off.
         of_probabilities: Whether scores must be probabilities.
+        has_interval: Whether texts drawn again tell how far the score may be off. They do not where
+            it is a sum of distances, which grow with every draw.
     """
 
     title: str
@@ -50,18 +52,23 @@ class Metric:
     combine: Combine
     split: str = "test"
     of_probabilities: bool = False
+    has_interval: bool = True
 
     def __call__(self, numbers: Array) -> float:
         """Gives the score from numbers (N, k)."""
         return self.combine(np.nanmean(numbers, axis=0))
 
-    def with_interval(self, numbers: Sequence[Array]) -> tuple[float, float, float]:
-        """Gives the mean over seeds and its 95 % interval over test texts drawn again.
+    def mean(self, numbers: Sequence[Array]) -> list[float]:
+        """Gives the mean over seeds; with its 95 % interval over texts drawn again, if it has one.
 
         Args:
             numbers: (N, k) for each seed, of the same texts.
         """
         pooled = np.stack(numbers)
+        mean = float(np.mean([self(one) for one in pooled]))
+        return [mean, *self._interval(pooled)] if self.has_interval else [mean]
+
+    def _interval(self, pooled: Array) -> tuple[float, float]:
         counted = ~np.isnan(pooled)
         filled = np.where(counted, pooled, 0)
         draws = np.random.default_rng(0)
@@ -74,7 +81,7 @@ class Metric:
             for of_seeds in means.swapaxes(0, 1):
                 values.append(np.mean([self.combine(one) for one in of_seeds]))
         low, high = np.quantile(values, [0.025, 0.975])
-        return float(np.mean([self(one) for one in pooled])), float(low), float(high)
+        return float(low), float(high)
 
 
 def _is_right(_val: Array, _val_labels: Array, scores: Array, labels: Array, _: Any) -> Array:
@@ -96,20 +103,21 @@ def _is_refused_where(
     is_counted: bool, label: str, val: Array, val_labels: Array, scores: Array, labels: Array,
     names: Sequence[str],
 ) -> Array:  # fmt: skip
-    """Tells which texts get the label or too low a score to be answered.
+    """Tells which texts get the label, or too low a score to be answered.
 
-    The least score of an answer is the highest that refuses one text in twenty of the validation
-    texts with another label.
+    The least score of an answer is the highest with which, of the validation texts with another
+    label, at most one in twenty is refused, if the label itself does not refuse more.
     """
     outside = names.index(label)
-    in_scope = np.sort(answer_scores(val, outside)[val_labels != outside])
+    in_scope = np.sort(_answer_scores(val, outside)[val_labels != outside])
     least = in_scope[int(REFUSED_IN_SCOPE * len(in_scope))]
-    refused: Array = (answer_scores(scores, outside) < least)[:, None].astype(float)
+    found = _answer_scores(scores, outside)
+    refused: Array = ((found < least) | np.isneginf(found))[:, None].astype(float)
     refused[(labels == outside) != is_counted] = np.nan
     return refused
 
 
-def answer_scores(scores: Array, outside: int) -> Array:
+def _answer_scores(scores: Array, outside: int) -> Array:
     """Gives the highest score of each text, -inf where it is of the class `outside`.
 
     Args:
@@ -192,7 +200,11 @@ PRECISION = Metric("P@1", _best_is_true, _only)
 MICRO_F1 = Metric("micro-F1", _counts_above_threshold, _f1_of_means)
 PEARSON = Metric("Pearson", _moments, _correlation)
 CALIBRATION_ERROR = Metric(
-    "calibration error", _distance_in_bin, _sum_of_distances, of_probabilities=True
+    "calibration error",
+    _distance_in_bin,
+    _sum_of_distances,
+    of_probabilities=True,
+    has_interval=False,
 )
 
 

@@ -49,7 +49,7 @@ def make_start(dataset: Any, **options: Any) -> Start:
     data = load_text_dataset(dataset, seed=arguments.seed)
     transformers.set_seed(arguments.seed)
     model, tokenizer = build_starting_point(model_arguments, data["train"])
-    arguments.fit_to(model_arguments, str(model.config.problem_type))
+    arguments.complete_for(model_arguments, str(model.config.problem_type))
     train_texts = TokenizedTexts.from_dataset(data["train"], tokenizer)
     give_rows_to_bigrams(model, model_arguments, train_texts)
     validation = None

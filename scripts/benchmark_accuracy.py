@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +35,7 @@ from accuracy_sets import (
     CALIBRATION_ERROR,
     CORPORA,
     SINGLE_LABEL,
+    Array,
     Corpus,
     Metric,
     Task,
@@ -58,7 +58,7 @@ METHODS: Mapping[str, Fit] = {
     MAJORITY: fit_majority,
 }
 # What a table says of costs, and its units.
-COSTS = {"seconds": "seconds", "seconds_with_choices": "seconds", "megabytes": "MB"}
+COSTS = {"seconds": "seconds", "megabytes": "MB"}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -97,9 +97,7 @@ def do_cell(task: Task, method: str, seed: int, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     save_truth(task, path.parent)
     torch.set_num_threads(1)
-    started = time.perf_counter()
-    fitted = METHODS[method](task, seed, path.parent)
-    save_cell(fitted, time.perf_counter() - started, path)
+    save_cell(METHODS[method](task, seed, path.parent), path)
 
 
 def to_part(work: Path) -> Part:
@@ -115,7 +113,13 @@ def to_part(work: Path) -> Part:
         for seed, cell in enumerate(cells)
         if cell.about["settings"]
     }
-    tables = [_calibration(boards), *(board.table() for board in boards), published_figures()]
+    tables = [board.table() for board in boards]
+    calibration = _calibration(boards)
+    if calibration.rows:
+        tables = [calibration, *tables]
+    published = published_figures([board.name for board in boards])
+    if published.rows:
+        tables.append(published)
     return Part(figures, tables, {"settings": settings})
 
 
@@ -140,17 +144,25 @@ class Board:
 
     def mean(self, method: str) -> float:
         """Gives the first score of a method, the mean over seeds."""
-        return self.score(method, self.corpus.metrics[0])[0]
+        metric = self.corpus.metrics[0]
+        return _mean(metric(numbers) for numbers in self._numbers(method, metric))
 
-    def score(self, method: str, metric: Metric) -> tuple[float, float, float]:
-        """Gives the mean over seeds and the ends of its 95 % interval."""
-        numbers = [cell.read(metric, self.truth) for cell in self.cells[method]]
-        return metric.with_interval([one for one in numbers if one is not None])
+    def score(self, method: str, metric: Metric) -> list[float] | None:
+        """Gives the mean over seeds, and the ends of its 95 % interval if it has one.
+
+        None where nothing is done, or where the metric wants probabilities and there are none.
+        """
+        numbers = self._numbers(method, metric)
+        return metric.mean(numbers) if numbers else None
+
+    def _numbers(self, method: str, metric: Metric) -> list[Array]:
+        found = [cell.read(metric, self.truth) for cell in self.cells.get(method, ())]
+        return [one for one in found if one is not None]
 
     def figure(self) -> Figure:
         """Gives our first score beside what it is to reach."""
         metric = self.corpus.metrics[0]
-        mean, *interval = self.score(OURS, metric)
+        mean, *interval = metric.mean(self._numbers(OURS, metric))
         what = f"{self.corpus.title}: {metric.title} of {OURS}"
         return Figure(what, mean, "share", interval, self.corpus.goal, high=True)
 
@@ -159,14 +171,12 @@ class Board:
         metrics = self.corpus.metrics
         rows: dict[str, list[Sequence[float] | None]] = {}
         for method, cells in self.cells.items():
-            scores = [
-                self.score(method, metric) if _has(cells, metric) else None for metric in metrics
-            ]
+            scores = [self.score(method, metric) for metric in metrics]
             costs = [[_mean(cell.about[what] for cell in cells)] for what in COSTS]
             seeds = "1 seed" if len(cells) == 1 else f"{len(cells)} seeds"
             rows[f"{method}, {seeds}"] = [*scores, *costs]
         units = [*(["share"] * len(metrics)), *COSTS.values()]
-        columns = [*(metric.title for metric in metrics), "training", "with choices", "size"]
+        columns = [*(metric.title for metric in metrics), "training", "size"]
         return Table(self.corpus.title, columns, rows, units)
 
 
@@ -178,10 +188,6 @@ def load_board(work: Path, name: str) -> Board | None:
     return Board(name, truth, cells) if truth and cells else None
 
 
-def _has(cells: Sequence[Cell], metric: Metric) -> bool:
-    return not metric.of_probabilities or all(cell.about["has_probabilities"] for cell in cells)
-
-
 def _calibration(boards: Sequence[Board]) -> Table:
     """Gives the calibration errors of all sets side by side, ours also without the temperature."""
     methods = [OURS, UNIFORM, TUNED, FASTTEXT]
@@ -189,13 +195,9 @@ def _calibration(boards: Sequence[Board]) -> Table:
     for board in boards:
         if CALIBRATION_ERROR not in board.corpus.metrics or OURS not in board.cells:
             continue
-        row: list[Sequence[float] | None] = [
-            [_mean(cell.about[UNCALIBRATED] for cell in board.cells[OURS])]
-        ]
-        for method in methods:
-            is_done = method in board.cells
-            row.append(board.score(method, CALIBRATION_ERROR) if is_done else None)
-        rows[board.corpus.title] = row
+        before = _mean(cell.about[UNCALIBRATED] for cell in board.cells[OURS])
+        after = [board.score(method, CALIBRATION_ERROR) for method in methods]
+        rows[board.corpus.title] = [[before], *after]
     columns = [f"{OURS}, without temperature", *methods]
     return Table("Calibration error", columns, rows, ["share"] * len(columns), first="set")
 

@@ -13,7 +13,6 @@ from rival_attributions import Case
 from transformers import PreTrainedTokenizerBase
 
 from hf_attn import HfAttnForSequenceClassification, load_text_dataset
-from hf_attn.arguments import WORDS_ALONE
 from hf_attn.loading import load_unfolded
 
 SETS = {"sst2": "SST-2", "trec": "TREC", "r8": "R8"}
@@ -56,7 +55,9 @@ class Setup:
         if not (folder / "run.json").exists():
             say(f"training {folder.name}")
             options = {"num_train_epochs": self.epochs} if self.epochs else {}
-            train_quietly(source or self.source(name), folder, seed=seed, **WORDS_ALONE, **options)
+            train_quietly(
+                source or self.source(name), folder, seed=seed, words_alone=True, **options
+            )
         model, tokenizer = load_unfolded(str(folder), "the methods of others")
         return model.requires_grad_(False), tokenizer
 

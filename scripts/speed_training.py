@@ -22,7 +22,6 @@ from speed_throughput import Setup
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hf_attn import load_text_dataset
-from hf_attn.arguments import WORDS_ALONE
 from hf_attn.batching import TokenizedTexts
 from hf_attn.prediction import predict_logits
 
@@ -37,10 +36,9 @@ STEPS_ONLY = {
 }
 WORDS = "hf_attn, words alone"
 RECIPES: Mapping[str, Mapping[str, Any]] = {
-    WORDS: WORDS_ALONE,
-    "hf_attn, words alone, two epochs": {**WORDS_ALONE, "num_train_epochs": 2},
+    WORDS: {},
+    "hf_attn, words alone, two epochs": {"num_train_epochs": 2},
     "hf_attn, words alone, two epochs, batches of 64, rate 0.008": {
-        **WORDS_ALONE,
         "num_train_epochs": 2,
         "per_device_train_batch_size": 64,
         "learning_rate": 8e-3,
@@ -177,7 +175,7 @@ def _time_in_turns(setup: Setup, name: str, best: Row, threads: int) -> Times:
             if way == _FASTTEXT:
                 reached = _time_fasttext(models, name, best, threads)
             else:
-                options = {**RECIPES[way], **_short(models), "seed": turn}
+                options = {**RECIPES[way], **_short(models), "words_alone": True, "seed": turn}
                 reached = in_fresh_process(
                     train_to, models.source(name), best["test"], threads, options
                 )

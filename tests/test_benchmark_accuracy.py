@@ -1,5 +1,6 @@
 """The accuracy board: scores as others compute them, choices by validation, runs that go on."""
 
+import dataclasses
 import functools
 import json
 
@@ -92,6 +93,10 @@ def test_texts_out_of_scope_are_refused_below_the_score_of_one_in_twenty_in_scop
     given = (val, val_labels, scores, labels, names)
     assert inside(inside.read(*given)) == 1 / 2
     assert outside(outside.read(*given)) == 2 / 3  # one for its score, one for its class
+    often = np.where(np.arange(100)[:, None] < 50, [[0.0, 1.0]], val)
+    given = (often, val_labels, scores, labels, names)
+    assert inside(inside.read(*given)) == 0
+    assert outside(outside.read(*given)) == 1 / 3  # for its class alone
 
 
 def test_calibration_error_equals_that_of_the_package(sets):
@@ -104,6 +109,7 @@ def test_calibration_error_equals_that_of_the_package(sets):
     expected = calibration_error(logits, labels)
     assert expected > 0.1
     assert sets.CALIBRATION_ERROR(numbers) == pytest.approx(expected, abs=1e-12)
+    assert sets.CALIBRATION_ERROR.mean([numbers]) == [sets.CALIBRATION_ERROR(numbers)]
     above = sets.CALIBRATION_ERROR.read(
         scores, labels, np.full((1, 4), 1.00001), labels[:1], "abcd"
     )
@@ -112,7 +118,7 @@ def test_calibration_error_equals_that_of_the_package(sets):
 
 def test_interval_is_that_of_a_share(sets):
     right = np.repeat([[1.0], [0.0]], [800, 200], axis=0)
-    mean, low, high = sets.ACCURACY.with_interval([right, right])
+    mean, low, high = sets.ACCURACY.mean([right, right])
     spread = 1.96 * np.sqrt(0.8 * 0.2 / 1000)
     assert mean == 0.8
     assert (low, high) == pytest.approx((0.8 - spread, 0.8 + spread), abs=3e-3)
@@ -186,8 +192,23 @@ def test_board_goes_on_where_it_was_left(script, data, tmp_path, monkeypatch, ca
     kept = np.load(tmp_path / "trec" / "majority-0.npz")["test"]
     labels = np.load(tmp_path / "trec" / "labels.npz")["test"]
     assert rows["majority, 2 seeds"][0][0] == (kept.argmax(1) == labels).mean()
-    assert rows["majority, 2 seeds"][1] is not None
+    assert len(rows["majority, 2 seeds"][1]) == 1
+    assert "Calibration error" not in [table["title"] for table in tables]  # without ours
     assert rows[f"{board.SVM}, 2 seeds"][1] is None  # it gives no probabilities
+
+
+def test_board_refuses_scores_of_other_texts(script, data, tmp_path):
+    board = script("benchmark_accuracy")
+    task = script("accuracy_sets").load_task("trec", data)
+    path = tmp_path / "trec" / "majority-0.npz"
+    board.do_cell(task, board.MAJORITY, 0, path)
+    board.do_cell(task, board.MAJORITY, 0, path)
+    turned = dataclasses.replace(task, data={**task.data, "test": task.data["test"].select([0, 1])})
+    with pytest.raises(ValueError, match="got others: the data have changed"):
+        board.do_cell(turned, board.MAJORITY, 0, path)
+    (tmp_path / "trec" / "labels.npz").unlink()
+    with pytest.raises(ValueError, match="expected labels beside the scores"):
+        board.do_cell(task, board.MAJORITY, 0, path)
 
 
 def test_board_shows_what_the_temperature_does(script, data, tmp_path, capsys):
@@ -212,7 +233,7 @@ def test_board_shows_what_the_temperature_does(script, data, tmp_path, capsys):
 def test_published_figures_have_sources_and_are_of_sets_of_the_board(script):
     published = script("accuracy_published")
     assert {one.corpus for one in published.PUBLISHED} <= set(script("accuracy_sets").CORPORA)
-    rows = published.published_figures().rows
+    rows = published.published_figures(list(script("accuracy_sets").CORPORA)).rows
     assert len(rows) == len(published.PUBLISHED)
     assert all("](https://" in row and 0 < cell[0] < 1 for row, (cell,) in rows.items())
 

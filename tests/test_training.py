@@ -497,10 +497,11 @@ def test_what_a_killed_run_left_is_removed(tmp_path):
         ({"min_frequency": 3}, 1000, 3),
         ({"tokenizer": "t"}, 1000, None),
         ({"model": "m"}, 1000, None),
+        ({"words_alone": True}, 1000, 1),
     ],
 )
 def test_number_of_texts_sets_rare_words(given, texts, expected):
-    assert ModelArguments(**given).fitted_to(texts, SINGLE).min_frequency == expected
+    assert ModelArguments(**given).completed_for(texts, SINGLE).min_frequency == expected
 
 
 @pytest.mark.parametrize(
@@ -514,7 +515,7 @@ def test_number_of_texts_sets_rare_words(given, texts, expected):
     ],
 )
 def test_kind_of_task_sets_the_dropout_of_attention(given, task, expected):
-    assert ModelArguments(**given).fitted_to(1000, task).attention_dropout == expected
+    assert ModelArguments(**given).completed_for(1000, task).attention_dropout == expected
 
 
 def test_words_alone_have_settings_of_their_own(tmp_path):
@@ -533,21 +534,24 @@ def test_words_alone_have_settings_of_their_own(tmp_path):
 
 
 def test_what_is_given_beside_words_alone_holds(tmp_path):
-    given = {"token_dropout": 0.2, "attention_weight_decay": 3.0}
+    given = {"token_dropout": 0.2, "attention_weight_decay": 3.0, "adam_beta2": 0.98}
     run = train(keyword_data(), tmp_path / "m", **{**TINY, **given}, words_alone=True)
     assert run.model.config.token_dropout == 0.2
-    assert run.record["settings"]["training"]["attention_weight_decay"] == 3.0
+    training = run.record["settings"]["training"]
+    assert (training["attention_weight_decay"], training["adam_beta2"]) == (3.0, 0.98)
     with pytest.raises(InputError, match="looks at no pairs of words, got rows for them too"):
         train(keyword_data(), tmp_path / "n", words_alone=True, ngram_buckets=9)
 
 
 def test_model_that_a_run_starts_from_keeps_its_dropout_but_where_another_is_given(tmp_path):
-    train(keyword_data(), tmp_path / "a", **TINY, token_dropout=0.4, attention_dropout=0.1)
+    rates = {"token_dropout": 0.4, "attention_dropout": 0.1, "classifier_dropout": 0.2}
+    train(keyword_data(), tmp_path / "a", **TINY, **rates)
     start = {**SHORT, "model": str(tmp_path / "a")}
     kept = train(keyword_data(), tmp_path / "b", **start).model.config
-    assert (kept.token_dropout, kept.attention_dropout) == (0.4, 0.1)
-    given = train(keyword_data(), tmp_path / "c", **start, token_dropout=0.2).model.config
-    assert (given.token_dropout, given.attention_dropout) == (0.2, 0.1)
+    assert {name: getattr(kept, name) for name in rates} == rates
+    others = {"token_dropout": 0.2, "classifier_dropout": 0.0}  # as a fresh model has them
+    given = train(keyword_data(), tmp_path / "c", **start, **others).model.config
+    assert {name: getattr(given, name) for name in rates} == rates | others
 
 
 def test_values_are_learned_with_an_attention_that_nothing_holds_back(tmp_path):
@@ -560,7 +564,9 @@ def test_values_are_learned_with_an_attention_that_nothing_holds_back(tmp_path):
     )
     assert run.model.config.problem_type == "regression"
     assert run.model.config.attention_dropout == 0
-    assert set(step.decays.values()) == {0.0, 0.1}
+    attention = [f"model.attention.{name}.weight" for name in ("q_proj", "k_proj", "v_proj")]
+    assert {step.decays[name] for name in attention} == {0.0}
+    assert 0.1 in step.decays.values()
     settings = run.record["settings"]
     assert settings["model"]["attention_dropout"] == 0
     assert settings["training"]["attention_weight_decay"] == 0

@@ -344,10 +344,11 @@ def space_of(task="single_label_classification", **options):
     fitted.num_train_epochs = fitted.num_train_epochs or 6
     if fitted.chooses_metric:
         fitted.metric_for_best_model = "accuracy"
-    fitted.fit_to(settings[1], task)
-    model = settings[1].fitted_to(300, task)
+    fitted.complete_for(settings[1], task)
+    model = settings[1].completed_for(300, task)
     if model.model is not None:  # which has rates of its own
-        model = dataclasses.replace(model, attention_dropout=0.1, token_dropout=0.1)
+        rates = [name for name in model.config_fields() if name.endswith("_dropout")]
+        model = dataclasses.replace(model, **dict.fromkeys(rates, 0.1))
     start = start_values(model, fitted)
     return space_for(settings, fitted, task, start), start
 
@@ -402,7 +403,12 @@ def test_search_from_a_model_starts_each_trial_from_it(trained_folder, tmp_path)
         tmp_path, model=str(trained_folder), hidden_size=64, head_dim=32, autotune_trials=2
     )
     assert tuned.record["start_score"] == 1.0
-    assert not OF_THE_VOCABULARY & trials_in(tmp_path)[0]["params"].keys()
+    first = trials_in(tmp_path)[0]["params"]
+    assert not OF_THE_VOCABULARY & first.keys()
+    config = json.loads((trained_folder / "config.json").read_text())
+    rates = [name for name in first if name.endswith("_dropout")]
+    assert len(rates) == 4
+    assert {name: first[name] for name in rates} == {name: config[name] for name in rates}
 
 
 def test_train_command_tells_of_trials_and_takes_what_was_tuned(run, tmp_path):
