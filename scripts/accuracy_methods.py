@@ -118,8 +118,7 @@ def fit_hf_attn(
     **options: Any,
 ) -> Fitted:
     """Trains with default settings, but for those that the kind of text asks for."""
-    if task.corpus.characters:
-        options = {**CHARACTERS, **options}
+    options = {**task.corpus.settings, **options}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model"
         started = time.perf_counter()
@@ -144,8 +143,6 @@ def fit_hf_attn(
 
 # Name of the calibration error before the temperature.
 UNCALIBRATED = "calibration_error_before"
-# Languages are told by pieces of words.
-CHARACTERS: Mapping[str, Any] = {"algorithm": "unigram", "lowercase": False}
 
 
 # fastText

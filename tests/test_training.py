@@ -518,6 +518,22 @@ def test_kind_of_task_sets_the_dropout_of_attention(given, task, expected):
     assert ModelArguments(**given).completed_for(1000, task).attention_dropout == expected
 
 
+def test_long_texts_are_told_of_a_window(tmp_path, monkeypatch, caplog):
+    data = keyword_data()
+    run = train(data, tmp_path / "a", **TINY)
+    assert "attention_window" not in caplog.text
+    lengths = [len(run.tokenizer(text)["input_ids"]) for text in data["train"]["text"]]
+    pairs = TINY["num_train_epochs"] * sum(length**2 for length in lengths)
+    monkeypatch.setattr("hf_attn.training._MANY_PAIRS", pairs)
+    train(data, tmp_path / "b", **TINY)
+    assert f"Texts of up to {max(lengths)} tokens" in caplog.text
+    caplog.clear()
+    train(data, tmp_path / "c", **TINY, attention_window=4)
+    monkeypatch.setattr("hf_attn.training._MANY_PAIRS", pairs + 1)
+    train(data, tmp_path / "d", **TINY)
+    assert "attention_window" not in caplog.text
+
+
 def test_words_alone_have_settings_of_their_own(tmp_path):
     options = {name: value for name, value in TINY.items() if "decay" not in name}
     step = FirstStep()
