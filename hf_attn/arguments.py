@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
 import difflib
@@ -12,7 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 import yaml
@@ -77,7 +78,8 @@ class ModelArguments:
     vocab_size: int = _setting(30_000, "most tokens that tokenizer may have")
     words_alone: bool = _setting(
         False,
-        "whether to look at words alone, not at pairs of neighbours, with settings that suit it",
+        "whether to look at words alone, not at pairs of neighbours: without ngram_buckets, with "
+        "settings of min_frequency, dropouts, attention_weight_decay and adam_beta2 that suit it",
     )
     min_frequency: int | None = _setting(
         None,
@@ -94,7 +96,7 @@ class ModelArguments:
     attention_window: int = _setting(0, "tokens a token sees to each side; 0 for all")
     classifier_pooling: str = _setting("mean", "weights of a text's tokens: mean or static")
     ngram_buckets: int | None = _setting(
-        None, "most rows for pairs of words, the most frequent ones; by default 16,384"
+        None, "most rows for pairs of words, the most frequent ones; by default 16,384; 0 for none"
     )
     ngram_min_frequency: int = _setting(
         2, "fewest times a pair must occur to have a row; 0 hashes all pairs into the rows"
@@ -121,6 +123,14 @@ class ModelArguments:
         """Gives the settings that are fields of the configuration too, but for `vocab_size`."""
         names = set(HfAttnConfig.__dataclass_fields__) - {"vocab_size"}
         return {name: value for name, value in vars(self).items() if name in names}
+
+    def means_words_alone(self, ngram_buckets: int) -> bool:
+        """Says whether the model is of words alone: as is asked for, or as the one it starts from.
+
+        Args:
+            ngram_buckets: Rows for pairs that the model has.
+        """
+        return self.words_alone or (self.model is not None and not ngram_buckets)
 
     def completed_for(self, num_texts: int, task: str) -> ModelArguments:
         """Gives the settings with those that depend on others or on the training texts.
@@ -177,8 +187,8 @@ class HfAttnTrainingArguments(TrainingArguments):
     ngram_lr_ratio: float = _setting(0.3, "learning rate of bigrams, over that of all else")
     attention_weight_decay: float | None = _setting(
         None,
-        "weight decay of queries, keys and values, in AdamW, that attention has to earn; by "
-        "default 3, but 0 for --words-alone and for a regression",
+        "weight decay of queries, keys and values, in AdamW, which holds attention back unless it "
+        "helps; by default 3, but 0 for words alone and for a regression",
     )
     num_train_epochs: float = _setting(
         0.0,
@@ -264,18 +274,18 @@ class HfAttnTrainingArguments(TrainingArguments):
             self.greater_is_better = False  # transformers knows it of losses alone
         super().__post_init__()
 
-    def complete_for(self, model: ModelArguments, task: str) -> None:
+    def complete_for(self, task: str, *, words_alone: bool) -> None:
         """Completes the settings that depend on others.
 
         Args:
-            model: What is trained.
             task: The problem type.
+            words_alone: Whether the model is of words alone.
         """
         if self.attention_weight_decay is None:
             decay = 0.0 if task == REGRESSION else _ATTENTION_WEIGHT_DECAY
             of_words = WORDS_ALONE["attention_weight_decay"]
-            self.attention_weight_decay = of_words if model.words_alone else decay
-        if model.words_alone and "adam_beta2" not in self.given_names:
+            self.attention_weight_decay = of_words if words_alone else decay
+        if words_alone and "adam_beta2" not in self.given_names:
             self.adam_beta2 = WORDS_ALONE["adam_beta2"]
 
 
@@ -326,6 +336,21 @@ def settings_from_options(options: Mapping[str, Any]) -> Settings:
     return _checked(settings)
 
 
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Names the defaults that there are."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        is_open = action.default is None or action.default == ""
+        return action.help if is_open else super()._get_help_string(action)
+
+
+class _Parser(HfArgumentParser):
+    """Says in one line what is wrong; the usage of all settings would hide it."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}. `{self.prog} --help` lists the settings.")
+
+
 def settings_from_flags(arguments: Sequence[str], prog: str) -> Settings:
     """Gives the settings of command-line flags; `--config FILE` reads YAML or JSON below them.
 
@@ -335,10 +360,10 @@ def settings_from_flags(arguments: Sequence[str], prog: str) -> Settings:
 
     Raises:
         InputError: If the file cannot be read, a name is unknown or a value is refused.
-        SystemExit: After `--help`, or with code 2 for a flag that does not exist.
+        SystemExit: After `--help`.
     """
     classes: list[Any] = list(_CLASSES)
-    parser = HfArgumentParser(classes, prog=prog, allow_abbrev=False)
+    parser = _Parser(classes, prog=prog, allow_abbrev=False, formatter_class=_Help)
     parser.add_argument("source", nargs="?", help="same as --dataset")
     parser.add_argument("--config", help="YAML or JSON file with any of these settings")
     known = {action.dest for action in parser._actions}
@@ -399,6 +424,10 @@ def _check_numbers(arguments: HfAttnTrainingArguments) -> None:
         value = getattr(arguments, name)
         if not isinstance(value, (int, float)) or value < least:
             raise InputError(f"{name} must be a number from {least} on, got {value!r}.")
+    for name in ("adam_beta1", "adam_beta2"):
+        value = getattr(arguments, name)
+        if not isinstance(value, (int, float)) or not 0 <= value < 1:
+            raise InputError(f"{name} must be in [0, 1), got {value!r}.")
     _check_search(arguments)
 
 
@@ -455,7 +484,7 @@ def _check_starting_point(arguments: ModelArguments) -> None:
         )
     if arguments.words_alone and arguments.ngram_buckets:
         raise InputError(
-            "words_alone looks at no pairs of words, got rows for them too, "
+            "words_alone (--words-alone) looks at no pairs of words, got rows for them too, "
             f"ngram_buckets={arguments.ngram_buckets!r}. Leave one of them out."
         )
     if arguments.model is None:

@@ -271,7 +271,8 @@ def _build_trainer(
             task, np.asarray(predicted.predictions), np.asarray(predicted.label_ids)
         )
 
-    _fit_to_data(arguments, model_arguments, task, texts, model.num_labels)
+    words_alone = model_arguments.means_words_alone(model.config.ngram_buckets)
+    _fit_to_data(arguments, task, texts, model.num_labels, words_alone=words_alone)
     rank = model_arguments.lora_rank
     trained: nn.Module = add_lora(model, rank) if rank else model
     validation = texts["validation"].sorted_by_length()[0] if "validation" in texts else None
@@ -360,14 +361,15 @@ def _epochs_for(arguments: HfAttnTrainingArguments, texts: TokenizedTexts, num_l
 
 def _fit_to_data(
     arguments: HfAttnTrainingArguments,
-    model_arguments: ModelArguments,
     task: ProblemType,
     texts: dict[str, TokenizedTexts],
     num_labels: int,
+    *,
+    words_alone: bool = False,
 ) -> None:
-    """Completes settings that depend on the data."""
+    """Completes settings that depend on the data, or on whether the model is of words alone."""
     arguments.label_names = ["labels"]
-    arguments.complete_for(model_arguments, task)
+    arguments.complete_for(task, words_alone=words_alone)
     if not arguments.num_train_epochs:
         arguments.num_train_epochs = _epochs_for(arguments, texts["train"], num_labels)
     if arguments.data_seed is None:

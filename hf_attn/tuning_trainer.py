@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import datasets
 import numpy as np
@@ -25,7 +25,7 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_pt_utils import LabelSmoother
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
-from .arguments import HfAttnTrainingArguments, ModelArguments, Settings
+from .arguments import HfAttnTrainingArguments, Settings
 from .batching import TokenizedTexts, keep_batch
 from .frequent_bigrams import give_rows_to_bigrams
 from .metrics import score_logits
@@ -35,11 +35,28 @@ from .starting_point import add_lora, build_starting_point
 from .trainer import HfAttnTrainer
 from .tuning import Space, space_for, start_values, training_values, values_of, with_values
 
-# Completes training settings with what depends on the model's settings, and on the data: task,
-# texts and number of labels.
-Fit = Callable[
-    [HfAttnTrainingArguments, ModelArguments, ProblemType, dict[str, TokenizedTexts], int], None
-]
+
+class Fit(Protocol):
+    """Completes training settings with what depends on the data and the model."""
+
+    def __call__(
+        self,
+        arguments: HfAttnTrainingArguments,
+        task: ProblemType,
+        texts: dict[str, TokenizedTexts],
+        num_labels: int,
+        *,
+        words_alone: bool,
+    ) -> None:
+        """Completes the settings in place.
+
+        Args:
+            arguments: The settings.
+            task: The problem type.
+            texts: Name of a split to its texts.
+            num_labels: How many labels there are.
+            words_alone: Whether the model is of words alone.
+        """
 
 
 class Starts:
@@ -103,7 +120,8 @@ class TrialTrainer(HfAttnTrainer):
         model, texts = starts.build({})
         task = cast(ProblemType, model.config.problem_type)
         arguments = _arguments_of_trials(settings[2])
-        fit(arguments, settings[1], task, texts, len(model.config.class_names))
+        words_alone = settings[1].means_words_alone(model.config.ngram_buckets)
+        fit(arguments, task, texts, len(model.config.class_names), words_alone=words_alone)
 
         def compute_metrics(predicted: EvalPrediction) -> dict[str, float]:
             return score_logits(

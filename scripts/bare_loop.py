@@ -49,7 +49,8 @@ def make_start(dataset: Any, **options: Any) -> Start:
     data = load_text_dataset(dataset, seed=arguments.seed)
     transformers.set_seed(arguments.seed)
     model, tokenizer = build_starting_point(model_arguments, data["train"])
-    arguments.complete_for(model_arguments, str(model.config.problem_type))
+    words_alone = model_arguments.means_words_alone(model.config.ngram_buckets)
+    arguments.complete_for(str(model.config.problem_type), words_alone=words_alone)
     train_texts = TokenizedTexts.from_dataset(data["train"], tokenizer)
     give_rows_to_bigrams(model, model_arguments, train_texts)
     validation = None

@@ -37,9 +37,17 @@ def test_help_does_not_import_torch():
         assert command in process.stdout
 
 
+def test_package_runs_as_the_command():
+    command = [sys.executable, "-m", "hf_attn", "--help"]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    assert "quickstart" in process.stdout
+
+
 def test_train_help_lists_our_flags_and_those_of_trainer(run):
     code, output, _ = run("train", "--help")
     assert code == 0
+    assert "(default: None)" not in output
     for flag in ("--ngram-buckets", "--text-column", "--learning-rate", "--gradient-accumulation"):
         assert flag in output
 
@@ -269,6 +277,7 @@ def test_evaluate_on_a_label_unseen_in_training_exits_with_2(run, trained_folder
         (["predict", "./none", "lines.txt"], "lines.txt: expected a file of texts, found none"),
         (["predict", "./none", "data/texts"], "data/texts: expected a file of texts, found none"),
         (["train", "r8", "--output-dir", "m", "--learning-rate", "-1"], "must be a number from 0"),
+        (["train", "r8", "--output-dir", "m", "--learning-rate", "fast"], "invalid float value"),
         (["train", "r8", "--output-dir", "m", "--hidden-size", "0"], "error: hidden_size must be"),
     ],
 )

@@ -559,6 +559,23 @@ def test_what_is_given_beside_words_alone_holds(tmp_path):
         train(keyword_data(), tmp_path / "n", words_alone=True, ngram_buckets=9)
 
 
+def test_model_of_words_alone_is_trained_on_as_such(tmp_path):
+    options = {name: value for name, value in TINY.items() if "decay" not in name}
+    train(keyword_data(), tmp_path / "a", words_alone=True, **options)
+    step = FirstStep()
+    start = {"model": str(tmp_path / "a"), "max_steps": 2, "weight_decay": 0.1}
+    run = train(keyword_data(), tmp_path / "b", callbacks=[step], **start)
+    assert step.decays["model.attention.q_proj.weight"] == 0.0
+    assert run.record["settings"]["training"]["adam_beta2"] == 0.999
+
+
+@pytest.mark.parametrize("name", ["adam_beta1", "adam_beta2"])
+def test_betas_are_below_1(tmp_path, name):
+    with pytest.raises(InputError, match=rf"{name} must be in \[0, 1\), got 1.5"):
+        train(keyword_data(), tmp_path / "m", **{name: 1.5})
+    assert not (tmp_path / "m").exists()
+
+
 def test_model_that_a_run_starts_from_keeps_its_dropout_but_where_another_is_given(tmp_path):
     rates = {"token_dropout": 0.4, "attention_dropout": 0.1, "classifier_dropout": 0.2}
     train(keyword_data(), tmp_path / "a", **TINY, **rates)

@@ -344,7 +344,7 @@ def space_of(task="single_label_classification", **options):
     fitted.num_train_epochs = fitted.num_train_epochs or 6
     if fitted.chooses_metric:
         fitted.metric_for_best_model = "accuracy"
-    fitted.complete_for(settings[1], task)
+    fitted.complete_for(task, words_alone=settings[1].words_alone)
     model = settings[1].completed_for(300, task)
     if model.model is not None:  # which has rates of its own
         rates = [name for name in model.config_fields() if name.endswith("_dropout")]
