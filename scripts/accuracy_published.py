@@ -68,7 +68,7 @@ TUTORIAL = Source("authors of fastText", "https://fasttext.cc/docs/en/supervised
 AUTOTUNE = Source("authors of fastText", "https://fasttext.cc/docs/en/autotune.html")
 GO_TFIDF = Source("its authors' abstract", "https://arxiv.org/abs/2601.18162")
 GO_ROBERTA = Source("its card", "https://huggingface.co/SamLowe/roberta-base-go_emotions")
-VADER = Source("its first page", "https://studylib.net/doc/13900963/")
+VADER = Source("first page of the paper", "https://doi.org/10.1609/icwsm.v8i1.14550")
 
 _GRAPH_SETS = ("20ng", "r8", "r52", "ohsumed")
 

@@ -26,8 +26,10 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 # Where readers may be sent. A new address is added here by hand, since no test follows links.
 LINKED_HOSTS = {
     "arxiv.org",
+    "doi.org",
     "fasttext.cc",
     "github.com",
+    "huggingface.co",
     "squidfunk.github.io",
     "transformer-circuits.pub",
 }
