@@ -35,8 +35,8 @@ def train(context: typer.Context) -> None:
     from accelerate import PartialState
     from rich.console import Console
 
-    from .arguments import settings_from_flags
     from .progress import write_line
+    from .settings import settings_from_flags
     from .training import run_training
     from .training_run import PushError
 
@@ -142,9 +142,9 @@ def quickstart(context: typer.Context) -> None:
     """Train on 5,485 Reuters texts (R8) and classify three sentences. Takes the flags of train."""
     from rich.console import Console
 
-    from .arguments import settings_from_flags
     from .predictor.predictor import Predictor
     from .progress import write_line
+    from .settings import settings_from_flags
     from .training import run_training
 
     settings = settings_from_flags(

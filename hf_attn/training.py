@@ -29,7 +29,6 @@ from .arguments import (
     HfAttnTrainingArguments,
     ModelArguments,
     Settings,
-    settings_from_options,
 )
 from .batching import TokenizedTexts, keep_batch
 from .calibration import Calibration, calibrate
@@ -48,6 +47,7 @@ from .problem_types import MAIN_METRIC, ProblemType
 from .progress import LineProgress, write_line
 from .run_record import make_record
 from .saving import check_output_folder, make_output_folder, staged, writing_to
+from .settings import settings_from_options
 from .starting_point import add_lora, build_starting_point
 from .token_counts import count_tokens
 from .trainer import HfAttnTrainer, prepare_repository
@@ -365,7 +365,7 @@ def _fit_to_data(
     texts: dict[str, TokenizedTexts],
     num_labels: int,
     *,
-    words_alone: bool = False,
+    words_alone: bool,
 ) -> None:
     """Completes settings that depend on the data, or on whether the model is of words alone."""
     arguments.label_names = ["labels"]

@@ -14,11 +14,12 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim.lr_scheduler import LambdaLR
 
 from hf_attn import HfAttnForSequenceClassification, load_text_dataset
-from hf_attn.arguments import HfAttnTrainingArguments, settings_from_options
+from hf_attn.arguments import HfAttnTrainingArguments
 from hf_attn.batching import LengthGroupedSampler, TokenizedTexts
 from hf_attn.frequent_bigrams import give_rows_to_bigrams
 from hf_attn.metrics import score_logits
 from hf_attn.problem_types import ProblemType
+from hf_attn.settings import settings_from_options
 from hf_attn.starting_point import build_starting_point
 from hf_attn.trainer import group_options
 

@@ -18,8 +18,8 @@ import typer
 
 import hf_attn
 from hf_attn import cli
-from hf_attn.arguments import settings_from_flags
 from hf_attn.loading import load_classifier
+from hf_attn.settings import settings_from_flags
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

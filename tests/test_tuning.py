@@ -16,9 +16,9 @@ from hf_attn import InputError, train
 from hf_attn.arguments import (
     HfAttnTrainingArguments,
     ModelArguments,
-    settings_from_options,
 )
 from hf_attn.data import load_text_dataset
+from hf_attn.settings import settings_from_options
 from hf_attn.training import _fit_to_data
 from hf_attn.tuning import Choice, first_trials, num_combinations, space_for, start_values
 from hf_attn.tuning_search import tune
