@@ -8,16 +8,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import datasets
 import torch
 from transformers import TrainingArguments
 
 from .configuration_hf_attn import HfAttnConfig
-from .problem_types import REGRESSION
+from .data import mean_characters, problem_type
+from .problem_types import MULTI, REGRESSION
 
 # From so many training texts on, words that occur once are no tokens of their own.
 _MANY_TEXTS = 1000
 _NGRAM_BUCKETS = 2**14
-_TOKEN_DROPOUT = 0.2
+# Half of the tokens are hidden from texts of so many characters on, in the mean, and fewer from
+# shorter ones: what is left must still say what a text is about.
+_TOKEN_DROPOUT = 0.5
+_CHARACTERS_TO_HIDE_HALF = 75
+# Of texts of several labels few: one of them may hang on a single word.
+_TOKEN_DROPOUT_OF_MANY_LABELS = 0.1
 # That of transformers, 0.999, remembers rare pairs of words so long that they are learned by heart.
 _ADAM_BETA2 = 0.98
 # What holds the attention back where texts have classes; values are learned better without.
@@ -93,7 +100,8 @@ class ModelArguments:
     )
     token_dropout: float | None = _setting(
         None,
-        "chance that a token is hidden in training; 0.2 for a fresh model, 0.3 for words alone",
+        "chance that a token is hidden in training; for a fresh model 0.5, less where texts have "
+        "fewer than 75 characters in the mean, 0.1 for several labels; 0.3 for words alone",
     )
     embedding_dropout: float | None = _setting(
         None, "dropout of token features; 0 for a fresh model"
@@ -122,7 +130,7 @@ class ModelArguments:
         """
         return self.words_alone or (self.model is not None and not ngram_buckets)
 
-    def completed_for(self, num_texts: int, task: str) -> ModelArguments:
+    def completed_for(self, train_split: datasets.Dataset) -> ModelArguments:
         """Gives the settings with those that depend on others or on the training texts.
 
         A word that occurs once teaches little, but lends its place to words that were never seen;
@@ -130,16 +138,16 @@ class ModelArguments:
         model that the run starts from has settings of its own.
 
         Args:
-            num_texts: How many there are.
-            task: The problem type.
+            train_split: What [`load_text_dataset`] gives.
         """
         if self.model is not None:
             return self
-        are_many = num_texts >= _MANY_TEXTS and self.algorithm == "word"
+        task = problem_type(train_split)
+        are_many = len(train_split) >= _MANY_TEXTS and self.algorithm == "word"
         defaults: dict[str, Any] = {
             "ngram_buckets": _NGRAM_BUCKETS,
             "min_frequency": 2 if are_many else 1,
-            "token_dropout": _TOKEN_DROPOUT,
+            "token_dropout": _token_dropout_for(task, mean_characters(train_split)),
             "embedding_dropout": 0.0,
             "attention_dropout": 0.0 if task == REGRESSION else _ATTENTION_DROPOUT,
             "classifier_dropout": 0.0,
@@ -150,6 +158,13 @@ class ModelArguments:
             del defaults["min_frequency"]
         missing = {name: one for name, one in defaults.items() if getattr(self, name) is None}
         return dataclasses.replace(self, **missing)
+
+
+def _token_dropout_for(task: str, characters: float) -> float:
+    """Gives the share of tokens to hide of texts with so many characters in the mean."""
+    if task == MULTI:
+        return _TOKEN_DROPOUT_OF_MANY_LABELS
+    return round(_TOKEN_DROPOUT * min(1.0, characters / _CHARACTERS_TO_HIDE_HALF), 2)
 
 
 # What a run may set anew for a model that it starts from.
@@ -182,8 +197,8 @@ class HfAttnTrainingArguments(TrainingArguments):
     )
     num_train_epochs: float = _setting(
         0.0,
-        "most passes over the training texts; 0: four, or the root of the number of labels, or as "
-        "many as make 600 steps, up to 100",
+        "most passes over the training texts; 0: so many, up to 100, that each token is seen four "
+        "times, or 600 steps' worth of passes, or as often as the root of the number of labels",
     )
     per_device_train_batch_size: int = _setting(32, "texts in a training batch")
     per_device_eval_batch_size: int = _setting(64, "texts in an evaluation batch")

@@ -168,6 +168,17 @@ def label_names(dataset: datasets.Dataset | datasets.DatasetDict) -> list[str] |
     return list(inner.names) if isinstance(inner, datasets.ClassLabel) else None
 
 
+def mean_characters(split: datasets.Dataset) -> float:
+    """Gives how many characters a text has in the mean, both texts of a pair counted; 0 of none.
+
+    Args:
+        split: One split of what `load_text_dataset` gave.
+    """
+    columns = [name for name in ("text", "text_pair") if name in split.column_names]
+    total = sum(len(text) for name in columns for text in split[name])
+    return total / max(1, len(split))
+
+
 def problem_type(dataset: datasets.Dataset | datasets.DatasetDict) -> ProblemType:
     """Gives the task in transformers' words.
 

@@ -178,22 +178,35 @@ class HfAttnEmbeddings(nn.Module):
         self.dropout = nn.Dropout(config.embedding_dropout)
 
     def forward(
-        self, input_ids: Tensor | None, attention_mask: Tensor, inputs_embeds: Tensor | None
+        self,
+        input_ids: Tensor | None,
+        attention_mask: Tensor,
+        inputs_embeds: Tensor | None,
+        places: Tensor | None = None,
     ) -> Tensor:
         """Gives token features (B, T, D) from ids (B, T) or embeddings (B, T, D).
+
+        Args:
+            input_ids: (B, T), or None.
+            attention_mask: (B, T), True at tokens and False at padding.
+            inputs_embeds: (B, T, D), or None.
+            places: (P,), the places that features are wanted of, (B, P, D); None for all.
 
         Raises:
             ValueError: If embeddings come to a model with bigrams.
         """
         if input_ids is not None:
-            return self.embed(input_ids, self.previous_ids(input_ids, attention_mask))
+            previous_ids = self.previous_ids(input_ids, attention_mask)
+            if previous_ids is not None:
+                previous_ids = _at(places, previous_ids)
+            return self.embed(_at(places, input_ids), previous_ids)
         if self.ngram_buckets:
             raise ValueError(
                 f"inputs_embeds carry no token ids, and this model (ngram_buckets="
                 f"{self.ngram_buckets}) looks pairs of ids up. Pass input_ids, or use a model "
                 "with ngram_buckets=0."
             )
-        return cast(Tensor, self.dropout(self.scale * cast(Tensor, inputs_embeds)))
+        return cast(Tensor, self.dropout(self.scale * _at(places, cast(Tensor, inputs_embeds))))
 
     def embed(self, input_ids: Tensor, previous_ids: Tensor | None) -> Tensor:
         """Gives features (..., D) of tokens, from their ids (...) and those before them (...)."""
@@ -247,6 +260,18 @@ class HfAttnBigramRows(nn.Module):
         """Gives the row (...) of each pair of ids (...)."""
         slot = hash_bigrams(previous_ids, input_ids, self.num_slots)
         return slot if self.slots is None else self.slots[slot].long()
+
+
+def _at(places: Tensor | None, tensor: Tensor) -> Tensor:
+    """Gives the places (P,) of a tensor (B, T, ...), (B, P, ...); None stands for all."""
+    return tensor if places is None else tensor[:, places]
+
+
+def _spread(weights: Tensor, places: Tensor | None, length: int) -> Tensor:
+    """Gives the weights (B, P) of those places among 0 at all others, (B, T)."""
+    if places is None:
+        return weights
+    return weights.new_zeros(len(weights), length).index_copy(1, places, weights)
 
 
 def ids_before(input_ids: Tensor, attention_mask: Tensor, pad_token_id: int) -> Tensor:
@@ -409,6 +434,8 @@ class HfAttnScoredAttention(GradientCheckpointingLayer):
         value: Tensor | None = None,
         output_attentions: bool = False,
         output_scores: bool = False,
+        places: Tensor | None = None,
+        length: int | None = None,
     ) -> Block:
         """Attends between all tokens of each text, in blocks where they are many.
 
@@ -420,6 +447,8 @@ class HfAttnScoredAttention(GradientCheckpointingLayer):
             value: (B, T, N), what is to be attended to, or None.
             output_attentions: Whether to give the attention weights.
             output_scores: Whether to give the scores that they are the softmax of.
+            places: (T,), where the tokens stand in their texts, rising; by default side by side.
+            length: Number of places of a text, by default T.
 
         Returns:
             Attention received (B, T), weights and scores (B, 1, T, T) or None, and the attended
@@ -435,9 +464,12 @@ class HfAttnScoredAttention(GradientCheckpointingLayer):
             key=key,
             value=value,
             attention_mask=attention_mask,
-            distance_scores=self.relative_bias(key.shape[1], key.device),
+            distance_scores=self.relative_bias(
+                key.shape[1] if length is None else length, key.device
+            ),
             output_attentions=output_attentions,
             output_scores=output_scores,
+            places=places,
         )
         return self._attend_in_blocks(attend, query, pool_weights)
 
@@ -545,6 +577,7 @@ class HfAttnScoredAttention(GradientCheckpointingLayer):
         distance_scores: Tensor | None,
         output_attentions: bool = False,
         output_scores: bool = False,
+        places: Tensor | None = None,
     ) -> Block:
         """Attends from a block of queries to all keys: softmax, then weighted sums.
 
@@ -558,12 +591,14 @@ class HfAttnScoredAttention(GradientCheckpointingLayer):
             distance_scores: (2 T,), what [`HfAttnRelativeBias`] gives, or None.
             output_attentions: Whether to give the attention weights.
             output_scores: Whether to give the scores that they are the softmax of.
+            places: (T,), where the tokens stand; by default side by side.
 
         Returns:
             Attention received (B, T), weights and scores (B, 1, Q, T) or None, and the attended
             values (B, Q, N) or None.
         """
-        places = torch.arange(key.shape[1], device=key.device)
+        if places is None:
+            places = torch.arange(key.shape[1], device=key.device)
         distance = places - places[start : start + query.shape[1], None]
         scores = self.score(query, key, distance, distance_scores)
         # In place, as nobody else reads them: memory for a second matrix costs more than the fill.
@@ -656,6 +691,8 @@ class HfAttnAttention(HfAttnScoredAttention):
         output_attentions: bool = False,
         output_scores: bool = False,
         output_values: bool = False,
+        places: Tensor | None = None,
+        length: int | None = None,
     ) -> Attended:
         """Attends between the tokens of each text.
 
@@ -667,6 +704,8 @@ class HfAttnAttention(HfAttnScoredAttention):
             output_attentions: Whether to give the attention weights.
             output_scores: Whether to give the scores that they are the softmax of.
             output_values: Whether to give the values that each token attends to.
+            places: (T,), where the tokens stand in their texts, rising; by default side by side.
+            length: Number of places of a text, by default T.
         """
         query, key = self.project(features)
         received, weights, scores, values = self.attend_all(
@@ -677,6 +716,8 @@ class HfAttnAttention(HfAttnScoredAttention):
             value=self.v_proj(features) if output_values else None,
             output_attentions=output_attentions,
             output_scores=output_scores,
+            places=places,
+            length=length,
         )
         pooled = self.v_proj(weighted_sum(received, features, reference))
         return Attended(pooled, received, weights, scores, values, query, key)
@@ -1079,10 +1120,21 @@ class HfAttnModel(HfAttnPreTrainedModel):
         input_ids = _to_ids(input_ids)
         attention_mask = _to_bool_mask(attention_mask, input_ids, inputs_embeds)
 
-        features = self.embeddings(input_ids, attention_mask, inputs_embeds)
-        if self.training and self.token_dropout:
-            kept = torch.rand(attention_mask.shape, device=attention_mask.device)
-            attention_mask = attention_mask & (kept >= self.token_dropout)
+        asks_for_tokens = (
+            output_attentions
+            or output_hidden_states
+            or output_last_hidden_state
+            or output_intermediates
+        )
+        length = attention_mask.shape[1]
+        kept = self._kept_places(length, attention_mask.device)
+        # What is hidden can be left out of the work where nothing of single tokens is asked for.
+        places = None
+        if kept is not None and not (asks_for_tokens or self.attention.window):
+            places = kept.nonzero().squeeze(-1)
+        features = self.embeddings(input_ids, attention_mask, inputs_embeds, places)
+        if kept is not None:
+            attention_mask = _at(places, attention_mask & kept)
         pool_weights, pool_scores = self.pooler(features, attention_mask)
         attended = Attended(  # again, as checkpointing gives it back as a mere tuple
             *self.attention(
@@ -1093,6 +1145,8 @@ class HfAttnModel(HfAttnPreTrainedModel):
                 output_attentions=bool(output_attentions),
                 output_scores=output_intermediates,
                 output_values=output_last_hidden_state,
+                places=places,
+                length=length,
             )
         )
         last_hidden_state = None if attended.values is None else features + attended.values
@@ -1109,10 +1163,20 @@ class HfAttnModel(HfAttnPreTrainedModel):
             pooler_output=weighted_sum(pool_weights, features, reference) + attended.pooled,
             hidden_states=_present(features, last_hidden_state) if output_hidden_states else None,
             attentions=_present(attended.weights) if output_attentions else None,
-            pool_weights=pool_weights,
-            attention_received=attended.received,
+            pool_weights=_spread(pool_weights, places, length),
+            attention_received=_spread(attended.received, places, length),
             **intermediates,
         )
+
+    def _kept_places(self, length: int, device: torch.device) -> Tensor | None:
+        """Gives which places (T,) token dropout leaves to the texts of a batch; None for all.
+
+        The same for all texts, so that what is hidden need not be computed; what stands at a place
+        differs from text to text.
+        """
+        if not (self.training and self.token_dropout):
+            return None
+        return torch.rand(length, device=device) >= self.token_dropout
 
 
 def _to_ids(input_ids: Tensor | None) -> Tensor | None:

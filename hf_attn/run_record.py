@@ -74,7 +74,7 @@ def make_record(
     """
     data_arguments, model_arguments, arguments = settings
     task = str(model.config.problem_type)
-    fitted = model_arguments.completed_for(len(texts["train"]), task)
+    fitted = model_arguments.completed_for(data["train"])
     scored = evaluations or {}
     return {
         "data": {

@@ -47,7 +47,7 @@ def build_starting_point(
     }
     if arguments.model is not None:
         return _continue_model(arguments, task)
-    arguments = arguments.completed_for(len(train_split), task["problem_type"])
+    arguments = arguments.completed_for(train_split)
     if tokenizer is None:
         tokenizer = _build_tokenizer(arguments, _texts_of(train_split))
     config = HfAttnConfig(

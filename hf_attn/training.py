@@ -34,6 +34,7 @@ from .batching import TokenizedTexts, keep_batch
 from .calibration import Calibration, calibrate
 from .card import CARD_FILE, keeps_page, make_card
 from .checkpoints import check_same_model, checkpoint_to_resume
+from .configuration_hf_attn import HfAttnConfig
 from .data import label_names, load_text_dataset, take_fraction
 from .errors import InputError
 from .evaluation import Evaluation, evaluate_texts
@@ -272,7 +273,7 @@ def _build_trainer(
         )
 
     words_alone = model_arguments.means_words_alone(model.config.ngram_buckets)
-    _fit_to_data(arguments, task, texts, model.num_labels, words_alone=words_alone)
+    _fit_to_data(arguments, model.config, texts, words_alone=words_alone)
     rank = model_arguments.lora_rank
     trained: nn.Module = add_lora(model, rank) if rank else model
     validation = texts["validation"].sorted_by_length()[0] if "validation" in texts else None
@@ -303,7 +304,8 @@ def _warn_of_long_texts(
     model: HfAttnForSequenceClassification, texts: TokenizedTexts, epochs: float
 ) -> None:
     """Tells what a training of long texts can do without, where every token sees all others."""
-    pairs = epochs * float((texts.lengths.astype(float) ** 2).sum())
+    seen = (1 - model.config.token_dropout) * texts.lengths.astype(float)
+    pairs = epochs * float((seen**2).sum())
     if model.config.attention_window or pairs < _MANY_PAIRS:
         return
     logger.warning(
@@ -351,27 +353,32 @@ def _tracing(
     return TrainingTraceCallback(texts[split], split=split, tell=tell, writes=False)
 
 
-def _epochs_for(arguments: HfAttnTrainingArguments, texts: TokenizedTexts, num_labels: int) -> int:
-    """Gives how often to pass over the texts: more for few texts and for many classes."""
+def _epochs_for(
+    arguments: HfAttnTrainingArguments, texts: TokenizedTexts, config: HfAttnConfig
+) -> int:
+    """Gives how often to pass over the texts: more for few texts and for many classes.
+
+    And more where more of their tokens are hidden, so that each is seen as often.
+    """
     batch_size = arguments.train_batch_size * arguments.world_size
     steps = max(1, math.ceil(len(texts) / batch_size))
-    wanted = max(_LEAST_EPOCHS, math.ceil(_LEAST_STEPS / steps), math.ceil(num_labels**0.5))
-    return int(min(wanted, _MOST_EPOCHS))
+    seen = max(_LEAST_EPOCHS, _LEAST_STEPS / steps, len(config.class_names) ** 0.5)
+    return int(min(math.ceil(seen / (1 - config.token_dropout)), _MOST_EPOCHS))
 
 
 def _fit_to_data(
     arguments: HfAttnTrainingArguments,
-    task: ProblemType,
+    config: HfAttnConfig,
     texts: dict[str, TokenizedTexts],
-    num_labels: int,
     *,
     words_alone: bool,
 ) -> None:
     """Completes settings that depend on the data, or on whether the model is of words alone."""
     arguments.label_names = ["labels"]
+    task = cast(ProblemType, config.problem_type)
     arguments.complete_for(task, words_alone=words_alone)
     if not arguments.num_train_epochs:
-        arguments.num_train_epochs = _epochs_for(arguments, texts["train"], num_labels)
+        arguments.num_train_epochs = _epochs_for(arguments, texts["train"], config)
     if arguments.data_seed is None:
         arguments.data_seed = arguments.seed
     if "validation" not in texts:

@@ -27,6 +27,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from .arguments import HfAttnTrainingArguments, Settings
 from .batching import TokenizedTexts, keep_batch
+from .configuration_hf_attn import HfAttnConfig
 from .frequent_bigrams import give_rows_to_bigrams
 from .metrics import score_logits
 from .modeling_hf_attn import HfAttnForSequenceClassification
@@ -42,9 +43,8 @@ class Fit(Protocol):
     def __call__(
         self,
         arguments: HfAttnTrainingArguments,
-        task: ProblemType,
+        config: HfAttnConfig,
         texts: dict[str, TokenizedTexts],
-        num_labels: int,
         *,
         words_alone: bool,
     ) -> None:
@@ -52,9 +52,8 @@ class Fit(Protocol):
 
         Args:
             arguments: The settings.
-            task: The problem type.
+            config: Of the model that is to be trained.
             texts: Name of a split to its texts.
-            num_labels: How many labels there are.
             words_alone: Whether the model is of words alone.
         """
 
@@ -71,6 +70,11 @@ class Starts:
         self._settings = settings
         self._data = {name: data[name] for name in ("train", "validation")}
         self._built: dict[Any, tuple[PreTrainedTokenizerBase, dict[str, TokenizedTexts]]] = {}
+
+    @property
+    def train_split(self) -> datasets.Dataset:
+        """The training texts as they came."""
+        return self._data["train"]
 
     def build(
         self, values: dict[str, Any]
@@ -121,14 +125,14 @@ class TrialTrainer(HfAttnTrainer):
         task = cast(ProblemType, model.config.problem_type)
         arguments = _arguments_of_trials(settings[2])
         words_alone = settings[1].means_words_alone(model.config.ngram_buckets)
-        fit(arguments, task, texts, len(model.config.class_names), words_alone=words_alone)
+        fit(arguments, model.config, texts, words_alone=words_alone)
 
         def compute_metrics(predicted: EvalPrediction) -> dict[str, float]:
             return score_logits(
                 task, np.asarray(predicted.predictions), np.asarray(predicted.label_ids)
             )
 
-        fitted = settings[1].completed_for(len(texts["train"]), task)
+        fitted = settings[1].completed_for(starts.train_split)
         if fitted.model is not None:  # it has rates of its own
             rates = [name for name in fitted.config_fields() if name.endswith("_dropout")]
             own = {name: getattr(model.config, name) for name in rates}

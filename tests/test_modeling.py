@@ -537,6 +537,48 @@ def test_token_dropout_hides_tokens_in_training_only():
     assert weights[~hidden].unique().tolist() == [1 / int((~hidden).sum())]
 
 
+def places_looked_up(model):
+    """Lists how many places of its texts a model looks up, from now on."""
+    widths = []
+    embedding = model.get_input_embeddings()
+    embedding.register_forward_pre_hook(lambda _, given: widths.append(given[0].shape[1]))
+    return widths
+
+
+@every_variant
+def test_hidden_tokens_are_left_out_of_the_work_and_change_nothing(variant):
+    model = small_classifier(**variant, token_dropout=0.6).train()
+    widths = places_looked_up(model)
+    batch = masked_batch()
+    left_out, gradients_left_out = forward_and_gradients(model, batch, kept={})
+    hidden, gradients_hidden = forward_and_gradients(model, batch)
+    places = int((hidden.pool_weights[0] > 0).sum())
+    assert 0 < places < LENGTH
+    assert widths == [LENGTH if model.config.attention_window else places, LENGTH]
+    assert_near(left_out.logits, hidden.logits, 1e-12)
+    assert_all_equal(gradients_left_out, gradients_hidden, 1e-12)
+
+
+def test_what_is_hidden_in_training_counts_as_padding():
+    model = small_classifier(ngram_buckets=0, token_dropout=0.5)
+    batch = masked_batch()
+    torch.manual_seed(0)
+    pooled = model.model.train()(**batch, output_last_hidden_state=False)
+    kept = pooled.pool_weights[0] > 0
+    batch["attention_mask"] *= kept
+    expected = model.model.eval()(**batch)
+    for name in ("pooler_output", "pool_weights", "attention_received"):
+        assert_near(pooled[name], expected[name], 1e-12)
+
+
+def test_texts_that_are_hidden_whole_have_the_logits_of_none():
+    model = small_classifier(token_dropout=0.999).train()
+    batch = {name: tensor[:, :2] for name, tensor in masked_batch().items()}
+    outputs, found = forward_and_gradients(model, batch, kept={})
+    assert torch.equal(outputs.logits, model.score.bias.expand(5, -1))
+    assert all(gradient.isfinite().all() for gradient in found.values())
+
+
 # Query blocks
 
 

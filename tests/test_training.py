@@ -19,6 +19,7 @@ from trained import (
     keyword_data,
     keyword_texts,
     saved_weights,
+    split_of,
 )
 from transformers import (
     AutoModelForSequenceClassification,
@@ -28,7 +29,7 @@ from transformers import (
     pipeline,
 )
 
-from hf_attn import HfAttnForSequenceClassification, InputError, train
+from hf_attn import HfAttnConfig, HfAttnForSequenceClassification, InputError, train
 from hf_attn.arguments import WORDS_ALONE, HfAttnTrainingArguments, ModelArguments
 from hf_attn.batching import TokenizedTexts
 from hf_attn.frequent_bigrams import frequent_bigrams
@@ -350,12 +351,24 @@ def test_settings_of_trainer_are_followed(tmp_path, options, best):
 
 
 @pytest.mark.parametrize(
-    ("texts", "labels", "epochs"), [(6400, 2, 4), (320, 2, 60), (6400, 80, 9), (2, 2, 100)]
+    ("texts", "labels", "hidden", "epochs"),
+    [
+        (6400, 2, 0.0, 4),
+        (320, 2, 0.0, 60),
+        (6400, 80, 0.0, 9),
+        (2, 2, 0.0, 100),
+        (6400, 2, 0.5, 8),
+        (6400, 80, 0.5, 18),
+        (6400, 2, 0.2, 5),
+    ],
 )
-def test_default_epochs_grow_for_few_texts_and_many_classes(tmp_path, texts, labels, epochs):
+def test_default_epochs_grow_for_few_texts_many_classes_and_hidden_tokens(
+    tmp_path, texts, labels, hidden, epochs
+):
     arguments = HfAttnTrainingArguments(output_dir=str(tmp_path))
     tokens = TokenizedTexts(np.zeros(0, np.int32), np.zeros(texts, np.int64), None, 0)
-    assert _epochs_for(arguments, tokens, labels) == epochs
+    config = HfAttnConfig(vocab_size=9, num_labels=labels, token_dropout=hidden)
+    assert _epochs_for(arguments, tokens, config) == epochs
 
 
 def test_a_metric_of_the_user_picks_the_best_epoch(tmp_path):
@@ -501,7 +514,8 @@ def test_what_a_killed_run_left_is_removed(tmp_path):
     ],
 )
 def test_number_of_texts_sets_rare_words(given, texts, expected):
-    assert ModelArguments(**given).completed_for(texts, SINGLE).min_frequency == expected
+    split = split_of(["a b"] * texts)
+    assert ModelArguments(**given).completed_for(split).min_frequency == expected
 
 
 @pytest.mark.parametrize(
@@ -515,22 +529,47 @@ def test_number_of_texts_sets_rare_words(given, texts, expected):
     ],
 )
 def test_kind_of_task_sets_the_dropout_of_attention(given, task, expected):
-    assert ModelArguments(**given).completed_for(1000, task).attention_dropout == expected
+    split = split_of(["a b"] * 9, task)
+    assert ModelArguments(**given).completed_for(split).attention_dropout == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "task", "characters", "expected"),
+    [
+        ({}, SINGLE, [75], 0.5),
+        ({}, SINGLE, [10, 50], 0.2),
+        ({}, REGRESSION, [10_000], 0.5),
+        ({}, SINGLE, [0], 0.0),
+        ({}, MULTI, [75], 0.1),
+        ({"token_dropout": 0.2}, SINGLE, [75], 0.2),
+        ({"words_alone": True}, SINGLE, [75], 0.3),
+        ({"model": "m"}, SINGLE, [75], None),
+    ],
+)
+def test_length_of_texts_sets_how_many_tokens_are_hidden(given, task, characters, expected):
+    split = split_of(["x" * count for count in characters], task)
+    assert ModelArguments(**given).completed_for(split).token_dropout == expected
+
+
+def test_both_texts_of_a_pair_count_as_long():
+    split = split_of(["x" * 20]).add_column("text_pair", ["y" * 10])
+    assert ModelArguments().completed_for(split).token_dropout == 0.2
 
 
 def test_long_texts_are_told_of_a_window(tmp_path, monkeypatch, caplog):
     data = keyword_data()
-    run = train(data, tmp_path / "a", **TINY)
+    options = {**TINY, "token_dropout": 0.5}
+    run = train(data, tmp_path / "a", **options)
     assert "attention_window" not in caplog.text
     lengths = [len(run.tokenizer(text)["input_ids"]) for text in data["train"]["text"]]
-    pairs = TINY["num_train_epochs"] * sum(length**2 for length in lengths)
+    pairs = options["num_train_epochs"] * sum((0.5 * length) ** 2 for length in lengths)
     monkeypatch.setattr("hf_attn.training._MANY_PAIRS", pairs)
-    train(data, tmp_path / "b", **TINY)
+    train(data, tmp_path / "b", **options)
     assert f"Texts of up to {max(lengths)} tokens" in caplog.text
     caplog.clear()
-    train(data, tmp_path / "c", **TINY, attention_window=4)
+    train(data, tmp_path / "c", **options, attention_window=4)
     monkeypatch.setattr("hf_attn.training._MANY_PAIRS", pairs + 1)
-    train(data, tmp_path / "d", **TINY)
+    train(data, tmp_path / "d", **options)
     assert "attention_window" not in caplog.text
 
 

@@ -9,7 +9,7 @@ import datasets
 import pytest
 import yaml
 from optuna.trial import FixedTrial
-from trained import TINY, assert_same_weights, keyword_data, keyword_texts
+from trained import TINY, assert_same_weights, keyword_data, keyword_texts, split_of
 from transformers import TrainerCallback
 
 from hf_attn import InputError, train
@@ -345,7 +345,7 @@ def space_of(task="single_label_classification", **options):
     if fitted.chooses_metric:
         fitted.metric_for_best_model = "accuracy"
     fitted.complete_for(task, words_alone=settings[1].words_alone)
-    model = settings[1].completed_for(300, task)
+    model = settings[1].completed_for(split_of(["x" * 30] * 300, task))
     if model.model is not None:  # which has rates of its own
         rates = [name for name in model.config_fields() if name.endswith("_dropout")]
         model = dataclasses.replace(model, **dict.fromkeys(rates, 0.1))

@@ -6,6 +6,8 @@ import datasets
 import torch
 from safetensors.torch import load_file
 
+from hf_attn.problem_types import MULTI, REGRESSION, SINGLE
+
 WORDS = {"oil": ["crude", "barrel", "opec"], "farm": ["wheat", "corn", "harvest"]}
 # In so few steps attention cannot earn its weight.
 SHORT = {"num_train_epochs": 3, "learning_rate": 5e-2, "attention_weight_decay": 0}
@@ -31,6 +33,20 @@ def keyword_data():
         train=datasets.Dataset.from_dict(keyword_texts(120)),
         validation=datasets.Dataset.from_dict(keyword_texts(40, seed=1)),
         test=datasets.Dataset.from_dict(keyword_texts(40, seed=2)),
+    )
+
+
+def split_of(texts, task=SINGLE):
+    """A split as data are loaded, with these texts."""
+    value = datasets.Value("float32")
+    feature, label = {
+        SINGLE: (datasets.ClassLabel(names=["a", "b"]), 0),
+        MULTI: (datasets.List(value), [0.0, 1.0]),
+        REGRESSION: (value, 0.0),
+    }[task]
+    features = datasets.Features({"text": datasets.Value("string"), "label": feature})
+    return datasets.Dataset.from_dict(
+        {"text": texts, "label": [label] * len(texts)}, features=features
     )
 
 
