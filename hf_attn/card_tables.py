@@ -18,7 +18,7 @@ from .training_trace_series import attention_series
 from .wording import signed
 
 _MOST_LABELS = 20
-_MOST_EPOCHS = 12
+_MOST_EPOCHS = 4
 _MOST_WORDS = 14
 _WORDS_A_LABEL = 5
 

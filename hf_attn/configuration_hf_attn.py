@@ -57,7 +57,7 @@ class HfAttnConfig(PreTrainedConfig):
         ngram_buckets: Rows of the embedding of pairs of neighbouring tokens; 0 for none.
         ngram_slots: Slots that pairs are hashed into to find their row, where only known pairs have
             one; see `HfAttnModel.set_known_bigrams`. 0 to hash them into the rows themselves.
-        token_dropout: Chance that a token is hidden from a text in training.
+        token_dropout: Chance that a place is hidden, in all texts of a training batch.
         embedding_dropout: Dropout of the token features.
         attention_dropout: Dropout of the attention weights.
         classifier_dropout: Dropout of the pooled text.
