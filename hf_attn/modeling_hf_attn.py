@@ -459,14 +459,22 @@ class HfAttnScoredAttention(GradientCheckpointingLayer):
         if self.window and not wants_pairs and key.shape[1] > ROWS_PER_PIECE + 2 * self.window:
             pieces = _Pieces(key.shape[1], ROWS_PER_PIECE, self.window)
             return self._attend_in_pieces(pieces, query, key, pool_weights, attention_mask, value)
+        distance_scores = self.relative_bias(key.shape[1] if length is None else length, key.device)
+        if (
+            not wants_pairs
+            and value is None
+            and key.shape[0] > 1
+            and key.shape[0] * key.shape[1] ** 2 > MAX_SCORES_PER_BLOCK
+        ):
+            return self._attend_one_by_one(
+                query, key, pool_weights, attention_mask, places, distance_scores
+            )
         attend = partial(
             self.attend,
             key=key,
             value=value,
             attention_mask=attention_mask,
-            distance_scores=self.relative_bias(
-                key.shape[1] if length is None else length, key.device
-            ),
+            distance_scores=distance_scores,
             output_attentions=output_attentions,
             output_scores=output_scores,
             places=places,
@@ -542,14 +550,57 @@ class HfAttnScoredAttention(GradientCheckpointingLayer):
             scores = scores.masked_fill(distance.abs() > self.window, torch.finfo(scores.dtype).min)
         return scores
 
-    def _attend_in_blocks(
-        self, attend: Callable[..., Any], query: Tensor, pool_weights: Tensor
+    def _attend_one_by_one(
+        self,
+        query: Tensor,
+        key: Tensor,
+        pool_weights: Tensor,
+        attention_mask: Tensor,
+        places: Tensor | None,
+        distance_scores: Tensor | None,
     ) -> Block:
-        """Runs as many queries at once as memory makes good, and all in an export."""
+        """Attends in each text on its own: beside a long one, all others are mostly padding."""
+        if places is None:
+            places = torch.arange(key.shape[1], device=key.device)
+        received = torch.zeros_like(pool_weights)
+        for row, mask in enumerate(attention_mask):
+            if not mask.any():
+                continue
+            this, real = slice(row, row + 1), mask.nonzero().squeeze(-1)
+            attend = partial(
+                self.attend,
+                key=key[this, real],
+                value=None,
+                attention_mask=mask[None, real],
+                distance_scores=distance_scores,
+                places=places[real],
+            )
+            block = self._attend_in_blocks(
+                attend, query[this, real], pool_weights[this, real], recomputes=True
+            )
+            received[row, real] = block[0].squeeze(0)
+        return received, None, None, None
+
+    def _attend_in_blocks(
+        self,
+        attend: Callable[..., Any],
+        query: Tensor,
+        pool_weights: Tensor,
+        *,
+        recomputes: bool = False,
+    ) -> Block:
+        """Runs as many queries at once as memory makes good, and all in an export.
+
+        Args:
+            attend: Attends from some of the queries.
+            query: (B, T, K).
+            pool_weights: (B, T).
+            recomputes: Whether a single block, too, is computed again in the backward pass.
+        """
         batch_size, length = pool_weights.shape
         rows = max(1, math.ceil(MAX_SCORES_PER_BLOCK / max(1, batch_size) / max(1, length)))
         # In this order: an export that compared the sizes would be bound to them.
-        if torch.compiler.is_exporting() or rows >= length:
+        if torch.compiler.is_exporting() or (rows >= length and not recomputes):
             block: Block = attend(query, pool_weights, 0)
             return block
         blocks = [

@@ -630,7 +630,8 @@ def test_pieces_of_a_window_equal_the_full_matrix(
     assert_all_equal(piece_gradients, whole_gradients, atol=1e-11)
 
 
-def test_window_scores_no_more_keys_than_it_sees(monkeypatch):
+def pairs_scored(monkeypatch):
+    """Lists how many pairs of tokens are scored at a time, from now on."""
     scored = []
     score = modeling_hf_attn.HfAttnAttention.score
 
@@ -639,6 +640,39 @@ def test_window_scores_no_more_keys_than_it_sees(monkeypatch):
         return score(self, query, key, *args)
 
     monkeypatch.setattr(modeling_hf_attn.HfAttnAttention, "score", spy)
+    return scored
+
+
+@both_modes
+@pytest.mark.parametrize("most", [5 * LENGTH**2 - 1, 7 * LENGTH, 1])
+@pytest.mark.parametrize("variant", VARIANTS[:8], ids=variant_name)
+def test_texts_of_a_large_batch_are_attended_one_by_one(variant, most, mode, monkeypatch):
+    model = small_classifier(**variant, token_dropout=0.3).train(mode == "train")
+    batch = masked_batch()
+    whole, whole_gradients = forward_and_gradients(model, batch, kept={})
+    monkeypatch.setattr(modeling_hf_attn, "MAX_SCORES_PER_BLOCK", most)
+    outputs, found = forward_and_gradients(model, batch, kept={})
+    torch.testing.assert_close(outputs.logits, whole.logits, rtol=0, atol=1e-12)
+    assert_all_equal(found, whole_gradients, atol=1e-11)
+
+
+def test_a_long_text_does_not_make_the_others_cost_as_much(monkeypatch):
+    scored = pairs_scored(monkeypatch)
+    model, batch = small_classifier(), masked_batch()
+    lengths = batch["attention_mask"].sum(1).tolist()
+    for most, expected in (
+        (5 * LENGTH**2, 5 * LENGTH**2),
+        (5 * LENGTH**2 - 1, sum(length**2 for length in lengths)),
+    ):
+        monkeypatch.setattr(modeling_hf_attn, "MAX_SCORES_PER_BLOCK", most)
+        with torch.no_grad():
+            model(**batch)
+        assert sum(scored) == expected
+        scored.clear()
+
+
+def test_window_scores_no_more_keys_than_it_sees(monkeypatch):
+    scored = pairs_scored(monkeypatch)
     model = small_classifier(attention_window=6)
     for length in (1_000, 10_000):
         with torch.no_grad():
@@ -665,9 +699,9 @@ def test_query_blocks_have_the_rows_that_fit(rows, expected, monkeypatch):
         return attend(self, query, *args, **kwargs)
 
     monkeypatch.setattr(modeling_hf_attn.HfAttnAttention, "attend", spy)
-    monkeypatch.setattr(modeling_hf_attn, "MAX_SCORES_PER_BLOCK", 5 * LENGTH * rows)
+    monkeypatch.setattr(modeling_hf_attn, "MAX_SCORES_PER_BLOCK", LENGTH * rows)
     with torch.no_grad():
-        small_classifier()(**masked_batch())
+        small_classifier()(torch.ones(1, LENGTH, dtype=torch.long))
     assert seen == expected
 
 
