@@ -6,15 +6,17 @@ import dataclasses
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import datasets
 import torch
 from transformers import TrainingArguments
 
 from .configuration_hf_attn import HfAttnConfig
 from .data import mean_characters, problem_type
 from .problem_types import MULTI, REGRESSION
+
+if TYPE_CHECKING:
+    import datasets
 
 # From so many training texts on, words that occur once are no tokens of their own.
 _MANY_TEXTS = 1000
@@ -134,8 +136,9 @@ class ModelArguments:
         """Gives the settings with those that depend on others or on the training texts.
 
         A word that occurs once teaches little, but lends its place to words that were never seen;
-        few texts have few words to spare. A tokenizer that exists leaves nothing to count, and a
-        model that the run starts from has settings of its own.
+        few texts have few words to spare. The shorter texts are, the fewer of their tokens can be
+        hidden. A tokenizer that exists leaves nothing to count, and a model that the run starts
+        from has settings of its own.
 
         Args:
             train_split: What [`load_text_dataset`] gives.
@@ -144,10 +147,11 @@ class ModelArguments:
             return self
         task = problem_type(train_split)
         are_many = len(train_split) >= _MANY_TEXTS and self.algorithm == "word"
+        counts = self.token_dropout is None and not self.words_alone  # characters, which takes time
         defaults: dict[str, Any] = {
             "ngram_buckets": _NGRAM_BUCKETS,
             "min_frequency": 2 if are_many else 1,
-            "token_dropout": _token_dropout_for(task, mean_characters(train_split)),
+            "token_dropout": _token_dropout_for(task, train_split) if counts else None,
             "embedding_dropout": 0.0,
             "attention_dropout": 0.0 if task == REGRESSION else _ATTENTION_DROPOUT,
             "classifier_dropout": 0.0,
@@ -160,10 +164,11 @@ class ModelArguments:
         return dataclasses.replace(self, **missing)
 
 
-def _token_dropout_for(task: str, characters: float) -> float:
-    """Gives the share of tokens to hide of texts with so many characters in the mean."""
+def _token_dropout_for(task: str, train_split: datasets.Dataset) -> float:
+    """Gives the share of tokens to hide: half of long texts, and less of short ones."""
     if task == MULTI:
         return _TOKEN_DROPOUT_OF_MANY_LABELS
+    characters = mean_characters(train_split)
     return round(_TOKEN_DROPOUT * min(1.0, characters / _CHARACTERS_TO_HIDE_HALF), 2)
 
 
@@ -197,8 +202,8 @@ class HfAttnTrainingArguments(TrainingArguments):
     )
     num_train_epochs: float = _setting(
         0.0,
-        "most passes over the training texts; 0: so many, up to 100, that each token is seen four "
-        "times, or 600 steps' worth of passes, or as often as the root of the number of labels",
+        "most passes over the training texts; 0: the largest of four, as many as make 600 steps, "
+        "and the root of the number of labels, over the share of tokens left, up to 100",
     )
     per_device_train_batch_size: int = _setting(32, "texts in a training batch")
     per_device_eval_batch_size: int = _setting(64, "texts in an evaluation batch")

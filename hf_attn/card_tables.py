@@ -18,7 +18,7 @@ from .training_trace_series import attention_series
 from .wording import signed
 
 _MOST_LABELS = 20
-_MOST_EPOCHS = 4
+_EPOCHS_EVENLY = 4
 _MOST_WORDS = 14
 _WORDS_A_LABEL = 5
 
@@ -107,7 +107,7 @@ def epochs_table(
         if not any(f"eval_{score}" in one for one in epochs):
             continue  # the calibration error is of the end alone
         columns[f"eval_{score}"] = metric_name(score)
-    evenly = np.linspace(0, len(epochs) - 1, min(len(epochs), _MOST_EPOCHS)).round().astype(int)
+    evenly = np.linspace(0, len(epochs) - 1, min(len(epochs), _EPOCHS_EVENLY)).round().astype(int)
     best = [n for n, one in enumerate(epochs) if one["epoch"] == record["best_epoch"]]
     attention = () if trace is None else attention_series(trace)
     rows = [

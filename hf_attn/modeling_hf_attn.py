@@ -456,12 +456,13 @@ class HfAttnScoredAttention(GradientCheckpointingLayer):
         """
         # Who asks for all pairs of tokens pays for them: they are computed as one matrix.
         wants_pairs = output_attentions or output_scores or torch.compiler.is_exporting()
-        if self.window and not wants_pairs and key.shape[1] > ROWS_PER_PIECE + 2 * self.window:
+        if not wants_pairs and self.cuts_into_pieces(key.shape[1]):
             pieces = _Pieces(key.shape[1], ROWS_PER_PIECE, self.window)
             return self._attend_in_pieces(pieces, query, key, pool_weights, attention_mask, value)
         distance_scores = self.relative_bias(key.shape[1] if length is None else length, key.device)
         if (
             not wants_pairs
+            and not torch.compiler.is_compiling()  # each text has a size of its own
             and value is None
             and key.shape[0] > 1
             and key.shape[0] * key.shape[1] ** 2 > MAX_SCORES_PER_BLOCK
@@ -480,6 +481,10 @@ class HfAttnScoredAttention(GradientCheckpointingLayer):
             places=places,
         )
         return self._attend_in_blocks(attend, query, pool_weights)
+
+    def cuts_into_pieces(self, length: int) -> bool:
+        """Says whether a window cuts texts of so many tokens, side by side, into pieces."""
+        return bool(self.window) and length > ROWS_PER_PIECE + 2 * self.window
 
     def _attend_in_pieces(
         self,
@@ -1180,8 +1185,10 @@ class HfAttnModel(HfAttnPreTrainedModel):
         length = attention_mask.shape[1]
         kept = self._kept_places(length, attention_mask.device)
         # What is hidden can be left out of the work where nothing of single tokens is asked for.
+        # How much it is changes with each draw, and a compiled model has one size for a length.
         places = None
-        if kept is not None and not (asks_for_tokens or self.attention.window):
+        leaves_out = not (asks_for_tokens or torch.compiler.is_compiling())
+        if kept is not None and leaves_out and not self.attention.cuts_into_pieces(length):
             places = kept.nonzero().squeeze(-1)
         features = self.embeddings(input_ids, attention_mask, inputs_embeds, places)
         if kept is not None:
@@ -1223,11 +1230,12 @@ class HfAttnModel(HfAttnPreTrainedModel):
         """Gives which places (T,) token dropout leaves to the texts of a batch; None for all.
 
         The same for all texts, so that what is hidden need not be computed; what stands at a place
-        differs from text to text.
+        differs from text to text. One at least is left.
         """
-        if not (self.training and self.token_dropout):
+        if not (self.training and self.token_dropout and length):
             return None
-        return torch.rand(length, device=device) >= self.token_dropout
+        drawn = torch.rand(length, device=device)
+        return drawn >= drawn.max().clamp(max=self.token_dropout)
 
 
 def _to_ids(input_ids: Tensor | None) -> Tensor | None:

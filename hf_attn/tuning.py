@@ -151,7 +151,7 @@ def start_values(model: ModelArguments, fitted: HfAttnTrainingArguments) -> dict
     """Gives the values that a run has without a search, of all that searches can try.
 
     Args:
-        model: Completed with what depends on the number of texts.
+        model: Completed with what depends on the training texts.
         fitted: Completed with what depends on the data.
     """
     return {name: getattr(model if hasattr(model, name) else fitted, name) for name in _SPACE}

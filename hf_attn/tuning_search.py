@@ -269,7 +269,9 @@ class _Search:
             "start_score": self._trials[0].score if self._trials else None,
             "settings": values,
         }
-        return Tuned(with_values(self._settings, changed), record)
+        # As many passes as in the trial: by default they follow from other settings.
+        passes = {name: values[name] for name in ("num_train_epochs",) if name in values}
+        return Tuned(with_values(self._settings, changed | passes), record)
 
     def _seconds(self) -> float:
         return sum(trial.seconds for trial in self._trials)

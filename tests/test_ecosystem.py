@@ -239,6 +239,16 @@ def test_compiled_model_trains_like_eager():
     assert_all_equal(gradients(model), expected, atol=1e-12)
 
 
+def test_compiled_model_that_hides_tokens_trains_on_any_length():
+    torch.compiler.reset()
+    model = small_classifier(token_dropout=0.5).train()
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    for length in (30, 30, 24, 17):
+        outputs = compiled(**masked_batch(length), labels=LABELS)
+        outputs.loss.backward()
+    assert model.score.bias.grad.isfinite().all()
+
+
 @pytest.mark.parametrize("asked", [{}, {"output_attentions": True, "output_contributions": True}])
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
 def test_exported_model_equals_eager(dynamic, asked, monkeypatch):

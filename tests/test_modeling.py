@@ -554,9 +554,25 @@ def test_hidden_tokens_are_left_out_of_the_work_and_change_nothing(variant):
     hidden, gradients_hidden = forward_and_gradients(model, batch)
     places = int((hidden.pool_weights[0] > 0).sum())
     assert 0 < places < LENGTH
-    assert widths == [LENGTH if model.config.attention_window else places, LENGTH]
+    assert widths == [places, LENGTH]
     assert_near(left_out.logits, hidden.logits, 1e-12)
     assert_all_equal(gradients_left_out, gradients_hidden, 1e-12)
+
+
+def test_hidden_tokens_stay_in_the_work_where_a_window_is_cut_into_pieces(monkeypatch):
+    model = small_classifier(attention_window=4, token_dropout=0.6).train()
+    widths = places_looked_up(model)
+    batch = masked_batch()
+    hidden, gradients_hidden = forward_and_gradients(model, batch)
+    monkeypatch.setattr(modeling_hf_attn, "ROWS_PER_PIECE", LENGTH - 9)
+    in_pieces, gradients_in_pieces = forward_and_gradients(model, batch, kept={})
+    monkeypatch.setattr(modeling_hf_attn, "ROWS_PER_PIECE", LENGTH - 8)
+    in_one, gradients_in_one = forward_and_gradients(model, batch, kept={})
+    assert widths[:2] == [LENGTH, LENGTH]
+    assert widths[2] < LENGTH
+    for outputs, found in ((in_pieces, gradients_in_pieces), (in_one, gradients_in_one)):
+        assert_near(outputs.logits, hidden.logits, 1e-12)
+        assert_all_equal(found, gradients_hidden, 1e-12)
 
 
 def test_what_is_hidden_in_training_counts_as_padding():
@@ -571,12 +587,34 @@ def test_what_is_hidden_in_training_counts_as_padding():
         assert_near(pooled[name], expected[name], 1e-12)
 
 
-def test_texts_that_are_hidden_whole_have_the_logits_of_none():
-    model = small_classifier(token_dropout=0.999).train()
-    batch = {name: tensor[:, :2] for name, tensor in masked_batch().items()}
-    outputs, found = forward_and_gradients(model, batch, kept={})
-    assert torch.equal(outputs.logits, model.score.bias.expand(5, -1))
-    assert all(gradient.isfinite().all() for gradient in found.values())
+@pytest.mark.parametrize("length", [0, 1, 2, LENGTH])
+def test_one_place_is_never_hidden(length):
+    model = small_classifier(token_dropout=0.999)
+    batch = {name: tensor[:, :length] for name, tensor in masked_batch().items()}
+    pooled = model.model.train()(**batch, output_last_hidden_state=False)
+    kept = (pooled.pool_weights > 0) | ~batch["attention_mask"].bool()
+    assert kept.all(0).sum() == min(length, 1)  # the same in all texts
+    if length:
+        _, found = forward_and_gradients(model, batch, kept={})
+        assert all(gradient.isfinite().all() for gradient in found.values())
+
+
+@every_variant
+def test_hidden_tokens_are_left_out_of_checkpoints_too(variant):
+    model = small_classifier(**variant, token_dropout=0.4).train()
+    _, expected = forward_and_gradients(model, masked_batch(), kept={})
+    model.activation_checkpointing_enable()
+    _, found = forward_and_gradients(model, masked_batch(), kept={})
+    assert_all_equal(found, expected, 1e-12)
+
+
+def test_hidden_tokens_are_left_out_of_embeddings_too():
+    model = small_classifier(ngram_buckets=0, token_dropout=0.5).train()
+    batch = masked_batch()
+    from_ids, _ = forward_and_gradients(model, batch, kept={})
+    embeds = model.get_input_embeddings()(batch.pop("input_ids"))
+    from_embeds, _ = forward_and_gradients(model, batch | {"inputs_embeds": embeds}, kept={})
+    assert torch.equal(from_ids.logits, from_embeds.logits)
 
 
 # Query blocks

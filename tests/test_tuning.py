@@ -170,10 +170,27 @@ def test_first_trial_is_the_run_as_it_is_and_given_settings_stay(tmp_path):
     trials = trials_in(tmp_path)
     assert trials[0]["params"]["ngram_buckets"] == 2**14
     assert trials[0]["params"]["min_frequency"] == 1
-    assert trials[0]["params"]["token_dropout"] == 0.2
+    assert trials[0]["params"]["token_dropout"] == 0.28
     for trial in trials:
         assert not {"weight_decay", "hidden_size", "learning_rate"} & trial["params"].keys()
     assert tuned.settings[2].weight_decay == 0.5
+
+
+def test_run_after_a_search_has_the_passes_of_the_trial(tmp_path, monkeypatch):
+    monkeypatch.setattr("hf_attn.tuning._FIRST_CHANGES", [{"token_dropout": 0.6}])
+    monkeypatch.setattr(  # as if what hides more tokens had scored best
+        "hf_attn.tuning_search.best_of", lambda trials, **_: len(list(trials)) - 1
+    )
+    monkeypatch.setattr("hf_attn.training._LEAST_STEPS", 1)
+    tuned, _ = search(tmp_path, autotune_trials=2, num_train_epochs=0)
+    default, chosen = (trial["params"] for trial in trials_in(tmp_path))
+    assert (default["token_dropout"], chosen["token_dropout"]) == (0.28, 0.6)
+    arguments = tuned.settings[2]
+    assert arguments.num_train_epochs == chosen["num_train_epochs"] == 6
+    model, texts = Starts(tuned.settings, WithoutTest(keyword_data())).build({})
+    assert model.config.token_dropout == 0.6
+    _fit_to_data(arguments, model.config, texts, words_alone=False)
+    assert arguments.num_train_epochs == 6
 
 
 def test_search_ends_at_its_time_also_in_a_trial(tmp_path):
