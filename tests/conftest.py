@@ -96,7 +96,7 @@ def trained_folder(tmp_path_factory):
     from hf_attn import train
 
     folder = tmp_path_factory.mktemp("trained") / "model"
-    train(keyword_data(), folder, **{**TINY, "num_train_epochs": 16})
+    train(keyword_data(), folder, **{**TINY, "num_train_epochs": 16, "token_dropout": 0.2})
     return folder
 
 
