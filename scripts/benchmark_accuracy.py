@@ -190,7 +190,8 @@ def load_board(work: Path, name: str) -> Board | None:
 
 def _calibration(boards: Sequence[Board]) -> Table:
     """Gives the calibration errors of all sets side by side, ours also without the temperature."""
-    methods = [OURS, UNIFORM, TUNED, FASTTEXT]
+    run = {method for board in boards for method in board.cells}
+    methods = [one for one in (OURS, UNIFORM, TUNED, FASTTEXT) if one in run]
     rows: dict[str, list[Sequence[float] | None]] = {}
     for board in boards:
         if CALIBRATION_ERROR not in board.corpus.metrics or OURS not in board.cells:
