@@ -187,7 +187,8 @@ def test_run_after_a_search_has_the_passes_of_the_trial(tmp_path, monkeypatch):
     assert (default["token_dropout"], chosen["token_dropout"]) == (0.28, 0.6)
     arguments = tuned.settings[2]
     assert arguments.num_train_epochs == chosen["num_train_epochs"] == 6
-    model, texts = Starts(tuned.settings, WithoutTest(keyword_data())).build({})
+    data = WithoutTest(load_text_dataset(keyword_data()))
+    model, texts = Starts(tuned.settings, data).build({})
     assert model.config.token_dropout == 0.6
     _fit_to_data(arguments, model.config, texts, words_alone=False)
     assert arguments.num_train_epochs == 6
