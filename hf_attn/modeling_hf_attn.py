@@ -564,14 +564,23 @@ class HfAttnScoredAttention(GradientCheckpointingLayer):
         places: Tensor | None,
         distance_scores: Tensor | None,
     ) -> Block:
-        """Attends in each text on its own: beside a long one, all others are mostly padding."""
+        """Attends in each text on its own: beside a long one, all others are mostly padding.
+
+        Args:
+            query: (B, T, K).
+            key: (B, T, K).
+            pool_weights: (B, T).
+            attention_mask: (B, T).
+            places: (T,), or None where the tokens stand side by side.
+            distance_scores: (2 L,) for texts of L places, or None.
+        """
         if places is None:
             places = torch.arange(key.shape[1], device=key.device)
         received = torch.zeros_like(pool_weights)
         for row, mask in enumerate(attention_mask):
-            if not mask.any():
-                continue
             this, real = slice(row, row + 1), mask.nonzero().squeeze(-1)
+            if not len(real):
+                continue
             attend = partial(
                 self.attend,
                 key=key[this, real],
