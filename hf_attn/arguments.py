@@ -220,7 +220,7 @@ class HfAttnTrainingArguments(TrainingArguments):
         True, "whether a resumed run goes on counting towards an early stop"
     )
     early_stopping_patience: int = _setting(
-        5, "evaluations without progress before it stops, where it keeps the best; 0: never"
+        0, "evaluations without progress before it stops, where it keeps the best; 0: never"
     )
     remove_unused_columns: bool = _setting(False, "batches hold only what the model takes")
     ddp_find_unused_parameters: bool | None = _setting(False, "every parameter is always used")
