@@ -43,9 +43,11 @@ def print_run(console: Console, run: TrainingRun) -> None:
     """Prints what was trained, how long, and how well."""
     record = run.record
     texts = record["data"]["texts"]
+    epochs = len(record["epochs"])
     console.print(
         f"Trained on {texts['train']:,} texts in {record['seconds']['train']:.0f} s "
-        f"({len(record['epochs'])} epochs, {record['sizes']['parameters']:,} parameters).",
+        f"({epochs} epoch{'' if epochs == 1 else 's'}, {record['sizes']['parameters']:,} "
+        "parameters).",
         highlight=False,
     )
     tuning = record["tuning"]

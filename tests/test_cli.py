@@ -163,11 +163,12 @@ def test_warnings_of_torchao_are_kept_from_commands_alone(trained_folder, csv):
 def test_evaluate_takes_the_columns_of_the_training(run, tmp_path):
     rows = ["odd;tags", *(f"{word} in april;{word},said" for word in ("wheat", "crude") * 40)]
     (tmp_path / "odd.csv").write_text("\n".join(rows) + "\n")
-    code, _, errors = run(
+    code, output, errors = run(
         "train", tmp_path / "odd.csv", "--output-dir", tmp_path / "m", "--text-column", "odd",
         "--label-column", "tags", "--label-separator", ",", "--hidden-size", 8, "--max-steps", 3,
     )  # fmt: skip
     assert code == 0, errors
+    assert "(1 epoch, " in output
     code, output, errors = run("evaluate", tmp_path / "m", tmp_path / "odd.csv", "--json")
     assert code == 0, errors
     assert [row["label"] for row in json.loads(output)["classes"]] == ["crude", "said", "wheat"]
