@@ -68,7 +68,7 @@ def print_run(console: Console, run: TrainingRun) -> None:
             highlight=False,
         )
     if record["best_epoch"] is not None and record["best_epoch"] == len(record["epochs"]):
-        console.print("It was still improving at the end: try more --num-train-epochs.")
+        console.print("That is the last one: more --num-train-epochs may find a better one.")
     if record["calibration"] is not None:
         console.print(_calibration_line(record["calibration"]), highlight=False)
     for split, scores in record["metrics"].items():

@@ -267,9 +267,13 @@ def fit_svm(task: Task, seed: int, kept: Path) -> Fitted:
         found = (
             model.predict(rows[split]) if not task.names else model.decision_function(rows[split])
         )
-        if found.ndim == 2:
-            return np.asarray(found)
-        return np.stack([-found, found], 1) if task.names else np.asarray(found)[:, None]
+        if not task.names:
+            return np.asarray(found)[:, None]
+        if found.ndim == 1:
+            found = np.stack([-found, found], 1)
+        every = np.full((len(found), len(task.names)), -np.inf)  # where training lacks a class
+        every[:, model.classes_] = found
+        return every
 
     path = kept / "svm.json"
     if not path.exists():

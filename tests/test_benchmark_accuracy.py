@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -163,6 +164,22 @@ def test_methods_learn_each_kind_of_task(script, sets, methods, data, tmp_path):
         svm = methods.validate(task, scored[methods.fit_svm]["validation"])
         if task.names:
             assert svm > methods.validate(task, scored[methods.fit_majority]["validation"])
+
+
+def test_svm_scores_a_class_that_training_lacks_lowest(sets, methods, data, tmp_path):
+    task = sets.load_task("trec", data)
+    full = methods.fit_svm(task, 0, tmp_path).scores["test"]
+    features = datasets.Features(
+        text=datasets.Value("string"), label=datasets.ClassLabel(names=["between", *task.names])
+    )
+    moved = {
+        name: split.map(lambda row: {"label": row["label"] + 1}, features=features)
+        for name, split in task.data.items()
+    }
+    lacking = dataclasses.replace(task, data=datasets.DatasetDict(moved))
+    scores = methods.fit_svm(lacking, 0, tmp_path).scores["test"]
+    assert np.isneginf(scores[:, 0]).all()
+    np.testing.assert_array_equal(scores[:, 1:], full)
 
 
 def test_choices_are_those_that_validate_best(sets, methods, data, tmp_path, monkeypatch):

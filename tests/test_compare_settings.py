@@ -89,10 +89,12 @@ def test_changes_are_settings_and_a_later_run_goes_on(compare, data, tmp_path, c
         known |= set(cls.__dataclass_fields__)
     assert {name for change in compare.CHANGES.values() for name in change} <= known
     given = ["--data", str(data), "--work", str(tmp_path), "--only", "trec", "--changes"]
-    compare.main([*given, compare.OURS])
-    assert capsys.readouterr().err.count("trec, fold") == 4
-    compare.main([*given, compare.OURS, "no token dropout", "--output", str(tmp_path / "all.json")])
-    told = capsys.readouterr()
-    assert told.err.count("trec, fold") == told.err.count("no token dropout") == 4
+    compare.main([*given, compare.SVM])
+    told = capsys.readouterr().err
+    assert told.count("trec, fold") == 8
+    assert told.count(f"{compare.OURS} ...") == 4  # which a change is compared with
+    compare.main([*given, "no token dropout", "--output", str(tmp_path / "all.json")])
+    told = capsys.readouterr().err
+    assert told.count("trec, fold") == told.count("no token dropout") == 4
     tables = json.loads((tmp_path / "all.json").read_text())["parts"]["settings"]["tables"]
-    assert list(tables[1]["rows"]) == ["no token dropout"]
+    assert list(tables[1]["rows"]) == ["no token dropout", compare.SVM]

@@ -169,9 +169,11 @@ def test_train_without_validation_keeps_the_last_epoch(tmp_path):
     assert len(run.record["epochs"]) == 3
 
 
-def test_early_stopping_ends_a_run_without_progress(tmp_path):
-    options = {**TINY, "num_train_epochs": 30, "early_stopping_patience": 2}
-    run = train(keyword_data(), tmp_path / "m", **options)
+def test_early_stopping_ends_a_run_without_progress_where_it_is_asked_for(tmp_path):
+    options = {**TINY, "num_train_epochs": 30}
+    whole = train(keyword_data(), tmp_path / "whole", **options)
+    assert len(whole.record["epochs"]) == 30
+    run = train(keyword_data(), tmp_path / "m", **options, early_stopping_patience=2)
     assert len(run.record["epochs"]) < 30
     best = max(epoch["eval_accuracy"] for epoch in run.record["epochs"])
     assert run.record["metrics"]["validation"]["accuracy"] == best
