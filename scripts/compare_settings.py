@@ -65,6 +65,7 @@ METHODS: Mapping[str, Fit] = {
     FASTTEXT: fit_fasttext,
     SVM: fit_svm,
 }
+COMPARED = [method for method in METHODS if method != OURS]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -73,9 +74,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with a folder of each set")
     parser.add_argument("--work", type=Path, required=True, help="folder to keep what is done in")
     parser.add_argument("--output", type=Path, help="JSON file; the tables go beside it, as .md")
-    parser.add_argument("--only", nargs="+", choices=SINGLE_LABEL, default=SETS, metavar="SET")
     parser.add_argument(
-        "--changes", nargs="+", choices=METHODS, metavar="CHANGE", help="beside the defaults"
+        "--only",
+        nargs="+",
+        choices=SINGLE_LABEL,
+        default=SETS,
+        metavar="SET",
+        help=f"{', '.join(SINGLE_LABEL)}; the small ones by default",
+    )
+    parser.add_argument(
+        "--changes",
+        nargs="+",
+        choices=COMPARED,
+        default=COMPARED,
+        metavar="CHANGE",
+        help="; ".join(COMPARED),
     )
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -83,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         task = load_task(name, given.data)
         for fold in range(FOLDS):
             folded = hold_out(task, fold)
-            for method in [OURS, *(given.changes or list(METHODS)[1:])]:
+            for method in (OURS, *given.changes):
                 path = cell_path(given.work, _folder(name, fold), method, fold)
                 if not path.exists():
                     say(f"{name}, fold {fold}, {method}")
@@ -128,7 +141,7 @@ def to_tables(work: Path) -> list[Table]:
     }
     changes = {
         method: added
-        for method in list(METHODS)[1:]
+        for method in COMPARED
         if any(added := [_added(of_set, method) for of_set in right.values()])
     }
     shares, points = ["share"] * len(right), ["points"] * (len(right) + 1)

@@ -1,7 +1,6 @@
 """Settings compared by cross-validation: what is held out, and what is told of it."""
 
 import json
-from types import SimpleNamespace
 
 import datasets
 import numpy as np
@@ -55,10 +54,7 @@ def test_what_a_change_adds_is_that_of_the_same_texts(script, compare, data, tmp
         methods = [compare.OURS, change, *([left_out] if fold else [])]
         for method in methods:
             scores = draws.normal(size=(len(folded.data["test"]), 2))
-            fitted = SimpleNamespace(
-                scores={"test": scores}, settings={}, seconds=1.0, megabytes=1.0,
-                has_probabilities=True, more={},
-            )  # fmt: skip
+            fitted = script("accuracy_methods").Fitted({"test": scores}, seconds=1, megabytes=1)
             cells.save_cell(fitted, cells.cell_path(tmp_path, folder.name, method, fold))
             if method in right:
                 right[method].append(scores.argmax(1) == folded.labels("test"))
