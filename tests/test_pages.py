@@ -31,7 +31,7 @@ RUN = [
 # What installs, serves, tests, takes hours or needs another program is run by people and by CI.
 NOT_RUN = re.compile(
     r"(?:make|pip|git|cd|accelerate|torchrun|\.|fasttext|cut .* \| fasttext"
-    r"|python scripts/(?:benchmark\w+|classify_with_onnx)\.py"
+    r"|python scripts/(?:benchmark\w+|compare_settings|classify_with_onnx)\.py"
     r"|hf-attn (?:demo|push|pull|train .*(?:--push-to-hub|--autotune-seconds))|hf auth login) "
 )
 TRAIN_R8 = "hf-attn train r8 --output-dir r8-model"
