@@ -93,7 +93,11 @@ class ModelArguments:
     relative_attention_num_buckets: int = _setting(32, "buckets of distances; 0 ignores order")
     relative_attention_max_distance: int = _setting(128, "distance from which all share a bucket")
     attention_window: int = _setting(0, "tokens a token sees to each side; 0 for all")
-    classifier_pooling: str = _setting("mean", "weights of a text's tokens: mean or static")
+    classifier_pooling: str | None = _setting(
+        None,
+        "weights of a text's tokens: mean or static; for a fresh model mean, static for several "
+        "labels",
+    )
     ngram_buckets: int | None = _setting(
         None, "most rows for pairs of words, the most frequent ones; by default 16,384; 0 for none"
     )
@@ -149,6 +153,7 @@ class ModelArguments:
         are_many = len(train_split) >= _MANY_TEXTS and self.algorithm == "word"
         counts = self.token_dropout is None and not self.words_alone  # characters, which takes time
         defaults: dict[str, Any] = {
+            "classifier_pooling": "static" if task == MULTI else "mean",
             "ngram_buckets": _NGRAM_BUCKETS,
             "min_frequency": 2 if are_many else 1,
             "token_dropout": _token_dropout_for(task, train_split) if counts else None,

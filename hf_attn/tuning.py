@@ -104,6 +104,7 @@ _SPACE: Space = {
 _FIRST_CHANGES: Sequence[Mapping[str, Any]] = (
     WORDS_ALONE,
     {"classifier_pooling": "static"},
+    {"classifier_pooling": "mean"},  # where static is the default
     {"learning_rate": 5e-3},
     {"hidden_size": 128},
 )

@@ -536,6 +536,22 @@ def test_kind_of_task_sets_the_dropout_of_attention(given, task, expected):
 
 
 @pytest.mark.parametrize(
+    ("given", "task", "expected"),
+    [
+        ({}, SINGLE, "mean"),
+        ({}, MULTI, "static"),
+        ({}, REGRESSION, "mean"),
+        ({"words_alone": True}, MULTI, "static"),
+        ({"classifier_pooling": "mean"}, MULTI, "mean"),
+        ({"model": "m"}, MULTI, None),
+    ],
+)
+def test_kind_of_task_sets_the_pooling(given, task, expected):
+    split = split_of(["a b"] * 9, task)
+    assert ModelArguments(**given).completed_for(split).classifier_pooling == expected
+
+
+@pytest.mark.parametrize(
     ("given", "task", "characters", "expected"),
     [
         ({}, SINGLE, [75], 0.5),

@@ -395,6 +395,16 @@ def test_space_holds_the_defaults_whatever_they_are():
     assert Choice((1, 2)).including(3) == Choice((3, 1, 2))
 
 
+@pytest.mark.parametrize(
+    ("task", "other"),
+    [("single_label_classification", "static"), ("multi_label_classification", "mean")],
+)
+def test_other_pooling_is_tried_early(task, other):
+    default, *rest = first_trials(*space_of(task))
+    poolings = [trial["classifier_pooling"] for trial in rest]
+    assert [one for one in poolings if one != default["classifier_pooling"]] == [other]
+
+
 def test_number_of_combinations_is_counted():
     assert num_combinations(space_of()[0]) == float("inf")
     assert num_combinations({"a": Choice((1, 2)), "b": Choice((1, 2, 3))}) == 6
