@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 
 # From so many training texts on, words that occur once are no tokens of their own.
 _MANY_TEXTS = 1000
+# Rows for pairs; long texts, of so many characters on in the mean, have more of them to tell.
 _NGRAM_BUCKETS = 2**14
+_NGRAM_BUCKETS_OF_LONG_TEXTS = 2**16
+_CHARACTERS_FOR_MORE_PAIRS = 1000
 # Half of the tokens are hidden from texts of so many characters on, in the mean, and fewer from
-# shorter ones: what is left must still say what a text is about.
+# shorter ones: what is left must still say what a text is about. Of long texts little does.
 _TOKEN_DROPOUT = 0.5
 _CHARACTERS_TO_HIDE_HALF = 75
+_TOKEN_DROPOUT_OF_LONG_TEXTS = 0.7
+_CHARACTERS_TO_HIDE_MORE = 1400
 # Of texts of several labels few: one of them may hang on a single word.
 _TOKEN_DROPOUT_OF_MANY_LABELS = 0.1
 # That of transformers, 0.999, remembers rare pairs of words so long that they are learned by heart.
@@ -99,7 +104,9 @@ class ModelArguments:
         "labels",
     )
     ngram_buckets: int | None = _setting(
-        None, "most rows for pairs of words, the most frequent ones; by default 16,384; 0 for none"
+        None,
+        "most rows for pairs of words, the most frequent ones; for a fresh model 16,384, 65,536 "
+        "where texts have 1,000 characters or more in the mean; 0 for none",
     )
     ngram_min_frequency: int = _setting(
         2, "fewest times a pair must occur to have a row; 0 hashes all pairs into the rows"
@@ -107,7 +114,8 @@ class ModelArguments:
     token_dropout: float | None = _setting(
         None,
         "chance that a token is hidden in training; for a fresh model 0.5, less where texts have "
-        "fewer than 75 characters in the mean, 0.1 for several labels; 0.3 for words alone",
+        "fewer than 75 characters in the mean, 0.7 from 1,400 on, 0.1 for several labels; 0.3 for "
+        "words alone",
     )
     embedding_dropout: float | None = _setting(
         None, "dropout of token features; 0 for a fresh model"
@@ -141,8 +149,8 @@ class ModelArguments:
 
         A word that occurs once teaches little, but lends its place to words that were never seen;
         few texts have few words to spare. The shorter texts are, the fewer of their tokens can be
-        hidden. A tokenizer that exists leaves nothing to count, and a model that the run starts
-        from has settings of its own.
+        hidden, and the fewer pairs of words say something. A tokenizer that exists leaves nothing
+        to count, and a model that the run starts from has settings of its own.
 
         Args:
             train_split: What [`load_text_dataset`] gives.
@@ -151,12 +159,13 @@ class ModelArguments:
             return self
         task = problem_type(train_split)
         are_many = len(train_split) >= _MANY_TEXTS and self.algorithm == "word"
-        counts = self.token_dropout is None and not self.words_alone  # characters, which takes time
+        is_open = None in (self.token_dropout, self.ngram_buckets) and not self.words_alone
+        characters = mean_characters(train_split) if is_open else 0.0  # which takes time
         defaults: dict[str, Any] = {
             "classifier_pooling": "static" if task == MULTI else "mean",
-            "ngram_buckets": _NGRAM_BUCKETS,
+            "ngram_buckets": _ngram_buckets_for(characters),
             "min_frequency": 2 if are_many else 1,
-            "token_dropout": _token_dropout_for(task, train_split) if counts else None,
+            "token_dropout": _token_dropout_for(task, characters),
             "embedding_dropout": 0.0,
             "attention_dropout": 0.0 if task == REGRESSION else _ATTENTION_DROPOUT,
             "classifier_dropout": 0.0,
@@ -169,11 +178,19 @@ class ModelArguments:
         return dataclasses.replace(self, **missing)
 
 
-def _token_dropout_for(task: str, train_split: datasets.Dataset) -> float:
-    """Gives the share of tokens to hide: half of long texts, and less of short ones."""
+def _ngram_buckets_for(characters: float) -> int:
+    """Gives the rows for pairs, by the characters of a text in the mean."""
+    if characters >= _CHARACTERS_FOR_MORE_PAIRS:
+        return _NGRAM_BUCKETS_OF_LONG_TEXTS
+    return _NGRAM_BUCKETS
+
+
+def _token_dropout_for(task: str, characters: float) -> float:
+    """Gives the share of tokens to hide: half, more of long texts, and less of short ones."""
     if task == MULTI:
         return _TOKEN_DROPOUT_OF_MANY_LABELS
-    characters = mean_characters(train_split)
+    if characters >= _CHARACTERS_TO_HIDE_MORE:
+        return _TOKEN_DROPOUT_OF_LONG_TEXTS
     return round(_TOKEN_DROPOUT * min(1.0, characters / _CHARACTERS_TO_HIDE_HALF), 2)
 
 

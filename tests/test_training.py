@@ -556,7 +556,8 @@ def test_kind_of_task_sets_the_pooling(given, task, expected):
     [
         ({}, SINGLE, [75], 0.5),
         ({}, SINGLE, [10, 50], 0.2),
-        ({}, REGRESSION, [10_000], 0.5),
+        ({}, SINGLE, [1399], 0.5),
+        ({}, REGRESSION, [2700, 100], 0.7),
         ({}, SINGLE, [0], 0.0),
         ({}, MULTI, [75], 0.1),
         ({"token_dropout": 0.2}, SINGLE, [75], 0.2),
@@ -567,6 +568,23 @@ def test_kind_of_task_sets_the_pooling(given, task, expected):
 def test_length_of_texts_sets_how_many_tokens_are_hidden(given, task, characters, expected):
     split = split_of(["x" * count for count in characters], task)
     assert ModelArguments(**given).completed_for(split).token_dropout == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "characters", "expected"),
+    [
+        ({}, [999], 2**14),
+        ({}, [1900, 100], 2**16),
+        ({"ngram_buckets": 9}, [1000], 9),
+        ({"token_dropout": 0.5}, [1000], 2**16),
+        ({"words_alone": True}, [1000], 0),
+        ({"model": "m"}, [1000], None),
+    ],
+)
+@pytest.mark.parametrize("task", [SINGLE, MULTI, REGRESSION])
+def test_length_of_texts_sets_how_many_pairs_have_rows(given, task, characters, expected):
+    split = split_of(["x" * count for count in characters], task)
+    assert ModelArguments(**given).completed_for(split).ngram_buckets == expected
 
 
 def test_both_texts_of_a_pair_count_as_long():
