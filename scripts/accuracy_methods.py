@@ -256,12 +256,15 @@ def fit_svm(task: Task, seed: int, kept: Path) -> Fitted:
     reading = time.perf_counter() - started
     rows = {s: vectorizer.transform(task.split(s)["text"][:]) for s in task.scored}
     labels = task.labels("train")
+    learned = np.flatnonzero(labels.any(0)) if labels.ndim == 2 else np.unique(labels)
 
     def fit(strength: float) -> Any:
         if not task.names:
             return Ridge(alpha=strength, random_state=seed).fit(train, labels)
         machine = LinearSVC(C=strength, random_state=seed)
-        return (OneVsRestClassifier(machine) if labels.ndim == 2 else machine).fit(train, labels)
+        if labels.ndim == 2:
+            return OneVsRestClassifier(machine).fit(train, labels[:, learned])
+        return machine.fit(train, labels)
 
     def scores_of(model: Any, split: str) -> Array:
         found = (
@@ -272,7 +275,7 @@ def fit_svm(task: Task, seed: int, kept: Path) -> Fitted:
         if found.ndim == 1:
             found = np.stack([-found, found], 1)
         every = np.full((len(found), len(task.names)), -np.inf)  # where training lacks a class
-        every[:, model.classes_] = found
+        every[:, learned] = found
         return every
 
     path = kept / "svm.json"

@@ -182,6 +182,20 @@ def test_svm_scores_a_class_that_training_lacks_lowest(sets, methods, data, tmp_
     np.testing.assert_array_equal(scores[:, 1:], full)
 
 
+def test_svm_scores_a_label_that_training_lacks_lowest(sets, methods, data, tmp_path):
+    task = sets.load_task("goemotions", data)
+    full = methods.fit_svm(task, 0, tmp_path).scores["test"]
+    names = [*task.names, "nowhere"]
+    features = datasets.Features(
+        text=datasets.Value("string"), labels=datasets.List(datasets.ClassLabel(names=names))
+    )
+    splits = {name: split.cast(features) for name, split in task.data.items()}
+    lacking = dataclasses.replace(task, data=datasets.DatasetDict(splits))
+    scores = methods.fit_svm(lacking, 0, tmp_path).scores["test"]
+    assert np.isneginf(scores[:, -1]).all()
+    np.testing.assert_array_equal(scores[:, :-1], full)
+
+
 def test_choices_are_those_that_validate_best(sets, methods, data, tmp_path, monkeypatch):
     task = sets.load_task("trec", data)
     monkeypatch.setattr(methods, "validate", lambda task, scores: -abs(scores).max())

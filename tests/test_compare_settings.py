@@ -71,6 +71,29 @@ def test_what_a_change_adds_is_that_of_the_same_texts(script, compare, data, tmp
     assert of_set == pytest.approx(expected)
 
 
+def test_of_several_labels_the_likeliest_is_right_where_it_is_one_of_them(
+    script, compare, tmp_path
+):
+    cells, sets = script("accuracy_cells"), script("accuracy_sets")
+    features = datasets.Features(
+        text=datasets.Value("string"),
+        labels=datasets.List(datasets.ClassLabel(names=["a", "b", "c"])),
+    )
+    rows = {"text": list("vwxyz"), "labels": [[0, 1], [2], [1], [], [0]]}
+    part = datasets.Dataset.from_dict(rows, features=features)
+    splits = dict.fromkeys(("train", "validation", "test"), part)
+    task = sets.Task("cooking", sets.CORPORA["cooking"], datasets.DatasetDict(splits), {})
+    scores = np.array([[1, 2, 0], [1, 2, 0], [1, 2, 0], [1, 2, 0], [2, 1, 0]])
+    for fold in range(compare.FOLDS):
+        folder = tmp_path / f"cooking-fold-{fold}"
+        folder.mkdir()
+        cells.save_truth(task, folder)
+        fitted = script("accuracy_methods").Fitted({"test": scores}, seconds=1, megabytes=1)
+        cells.save_cell(fitted, cells.cell_path(tmp_path, folder.name, compare.OURS, fold))
+    right = compare.rights(tmp_path, "cooking")[compare.OURS]
+    assert right.tolist() == [1, 0, 1, 0, 1] * compare.FOLDS
+
+
 def test_mean_over_sets_has_the_error_of_a_mean(compare):
     both = compare._mean_of_sets([[0.01, 0.01 - 0.03, 0.01 + 0.03], [0.03, 0.03 - 0.04, 0.07]])
     assert both == pytest.approx([0.02, 0.02 - 0.025, 0.02 + 0.025])
@@ -83,7 +106,8 @@ def test_changes_are_settings_and_a_later_run_goes_on(compare, data, tmp_path, c
     known = set()
     for cls in (DataArguments, ModelArguments, HfAttnTrainingArguments):
         known |= set(cls.__dataclass_fields__)
-    assert {name for change in compare.CHANGES.values() for name in change} <= known
+    changes = [*compare.CHANGES.values(), *compare.CHANGES_OF_OTHERS.values()]
+    assert {name for change in changes for name in change} <= known
     given = ["--data", str(data), "--work", str(tmp_path), "--only", "trec", "--changes"]
     compare.main([*given, compare.SVM])
     told = capsys.readouterr().err
