@@ -13,19 +13,19 @@ from transformers import TrainingArguments
 
 from .configuration_hf_attn import HfAttnConfig
 from .data import mean_characters, problem_type
-from .problem_types import MULTI, REGRESSION
+from .problem_types import MULTI, REGRESSION, SINGLE
 
 if TYPE_CHECKING:
     import datasets
 
 # From so many training texts on, words that occur once are no tokens of their own.
 _MANY_TEXTS = 1000
-# Rows for pairs; long texts, of so many characters on in the mean, have more of them to tell.
+# Rows for pairs, and how many texts of one class get that have so many characters in the mean.
 _NGRAM_BUCKETS = 2**14
 _NGRAM_BUCKETS_OF_LONG_TEXTS = 2**16
 _CHARACTERS_FOR_MORE_PAIRS = 1000
 # Half of the tokens are hidden from texts of so many characters on, in the mean, and fewer from
-# shorter ones: what is left must still say what a text is about. Of long texts little does.
+# shorter ones: what is left must still say what a text is about. Long ones say it with less.
 _TOKEN_DROPOUT = 0.5
 _CHARACTERS_TO_HIDE_HALF = 75
 _TOKEN_DROPOUT_OF_LONG_TEXTS = 0.7
@@ -100,13 +100,13 @@ class ModelArguments:
     attention_window: int = _setting(0, "tokens a token sees to each side; 0 for all")
     classifier_pooling: str | None = _setting(
         None,
-        "weights of a text's tokens: mean or static; for a fresh model mean, static for several "
-        "labels",
+        "weights of a text's tokens: mean, or static where texts can have several labels; a model "
+        "that the run starts from has its own",
     )
     ngram_buckets: int | None = _setting(
         None,
-        "most rows for pairs of words, the most frequent ones; for a fresh model 16,384, 65,536 "
-        "where texts have 1,000 characters or more in the mean; 0 for none",
+        "most rows for pairs of words, the most frequent ones; 0 for none; 16,384 for a fresh "
+        "model, or 65,536 for texts of one class with 1,000 characters or more in the mean",
     )
     ngram_min_frequency: int = _setting(
         2, "fewest times a pair must occur to have a row; 0 hashes all pairs into the rows"
@@ -114,8 +114,8 @@ class ModelArguments:
     token_dropout: float | None = _setting(
         None,
         "chance that a token is hidden in training; for a fresh model 0.5, less where texts have "
-        "fewer than 75 characters in the mean, 0.7 from 1,400 on, 0.1 for several labels; 0.3 for "
-        "words alone",
+        "fewer than 75 characters in the mean, and 0.7 for one class from 1,400 on; 0.1 for "
+        "several labels; 0.3 for words alone",
     )
     embedding_dropout: float | None = _setting(
         None, "dropout of token features; 0 for a fresh model"
@@ -149,8 +149,9 @@ class ModelArguments:
 
         A word that occurs once teaches little, but lends its place to words that were never seen;
         few texts have few words to spare. The shorter texts are, the fewer of their tokens can be
-        hidden, and the fewer pairs of words say something. A tokenizer that exists leaves nothing
-        to count, and a model that the run starts from has settings of its own.
+        hidden; long texts of one class are better with more hidden and with rows for more pairs. A
+        tokenizer that exists leaves nothing to count, and a model that the run starts from has
+        settings of its own.
 
         Args:
             train_split: What [`load_text_dataset`] gives.
@@ -159,11 +160,11 @@ class ModelArguments:
             return self
         task = problem_type(train_split)
         are_many = len(train_split) >= _MANY_TEXTS and self.algorithm == "word"
-        is_open = None in (self.token_dropout, self.ngram_buckets) and not self.words_alone
-        characters = mean_characters(train_split) if is_open else 0.0  # which takes time
+        needs_length = None in (self.token_dropout, self.ngram_buckets) and not self.words_alone
+        characters = mean_characters(train_split) if needs_length else 0.0  # which takes time
         defaults: dict[str, Any] = {
             "classifier_pooling": "static" if task == MULTI else "mean",
-            "ngram_buckets": _ngram_buckets_for(characters),
+            "ngram_buckets": _ngram_buckets_for(task, characters),
             "min_frequency": 2 if are_many else 1,
             "token_dropout": _token_dropout_for(task, characters),
             "embedding_dropout": 0.0,
@@ -178,9 +179,9 @@ class ModelArguments:
         return dataclasses.replace(self, **missing)
 
 
-def _ngram_buckets_for(characters: float) -> int:
+def _ngram_buckets_for(task: str, characters: float) -> int:
     """Gives the rows for pairs, by the characters of a text in the mean."""
-    if characters >= _CHARACTERS_FOR_MORE_PAIRS:
+    if task == SINGLE and characters >= _CHARACTERS_FOR_MORE_PAIRS:
         return _NGRAM_BUCKETS_OF_LONG_TEXTS
     return _NGRAM_BUCKETS
 
@@ -189,7 +190,7 @@ def _token_dropout_for(task: str, characters: float) -> float:
     """Gives the share of tokens to hide: half, more of long texts, and less of short ones."""
     if task == MULTI:
         return _TOKEN_DROPOUT_OF_MANY_LABELS
-    if characters >= _CHARACTERS_TO_HIDE_MORE:
+    if task == SINGLE and characters >= _CHARACTERS_TO_HIDE_MORE:
         return _TOKEN_DROPOUT_OF_LONG_TEXTS
     return round(_TOKEN_DROPOUT * min(1.0, characters / _CHARACTERS_TO_HIDE_HALF), 2)
 

@@ -272,8 +272,8 @@ def fit_svm(task: Task, seed: int, kept: Path) -> Fitted:
         )
         if not task.names:
             return np.asarray(found)[:, None]
-        if found.ndim == 1:
-            found = np.stack([-found, found], 1)
+        if found.ndim == 1:  # one of several labels, or two classes
+            found = found[:, None] if labels.ndim == 2 else np.stack([-found, found], 1)
         every = np.full((len(found), len(task.names)), -np.inf)  # where training lacks a class
         every[:, learned] = found
         return every

@@ -47,7 +47,7 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     "no attention decay": {"attention_weight_decay": 0.0},
     "attention decay 10": {"attention_weight_decay": 10.0},
     "all words have rows": {"min_frequency": 1},
-    "all pairs have rows": {"ngram_min_frequency": 1, "ngram_buckets": 65_536},
+    "pairs that occur once, too": {"ngram_min_frequency": 1, "ngram_buckets": 65_536},
     "pairs by their hash": {"ngram_min_frequency": 0, "ngram_buckets": 32_768},
     "pairs at the same rate": {"ngram_lr_ratio": 1.0},
     "words alone": {"words_alone": True},
@@ -61,9 +61,10 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     "epoch by the loss": {"metric_for_best_model": "eval_loss"},
     "stops early, patience 5": {"early_stopping_patience": 5},
 }
-# The same of what the small sets have by default, and long texts or several labels have not.
+# Changes for the other sets: the small ones have these by default, and not many pairs.
 CHANGES_OF_OTHERS: Mapping[str, Mapping[str, Any]] = {
     "rows for 16,384 pairs": {"ngram_buckets": 16_384},
+    "rows for 65,536 pairs": {"ngram_buckets": 65_536},
     "mean pooling": {"classifier_pooling": "mean"},
 }
 METHODS: Mapping[str, Fit] = {
@@ -99,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         choices=COMPARED,
         default=[method for method in COMPARED if method not in CHANGES_OF_OTHERS],
         metavar="CHANGE",
-        help=f"{'; '.join(COMPARED)}; all but {' and '.join(CHANGES_OF_OTHERS)} by default",
+        help=f"{'; '.join(COMPARED)}; by default all but {'; '.join(CHANGES_OF_OTHERS)}",
     )
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)

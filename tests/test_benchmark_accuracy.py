@@ -191,7 +191,8 @@ def test_svm_scores_a_label_that_training_lacks_lowest(sets, methods, data, tmp_
     )
     splits = {name: split.cast(features) for name, split in task.data.items()}
     lacking = dataclasses.replace(task, data=datasets.DatasetDict(splits))
-    scores = methods.fit_svm(lacking, 0, tmp_path).scores["test"]
+    (tmp_path / "lacking").mkdir()  # so that it chooses anew, by scores with -inf
+    scores = methods.fit_svm(lacking, 0, tmp_path / "lacking").scores["test"]
     assert np.isneginf(scores[:, -1]).all()
     np.testing.assert_array_equal(scores[:, :-1], full)
 

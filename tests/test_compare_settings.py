@@ -108,6 +108,9 @@ def test_changes_are_settings_and_a_later_run_goes_on(compare, data, tmp_path, c
         known |= set(cls.__dataclass_fields__)
     changes = [*compare.CHANGES.values(), *compare.CHANGES_OF_OTHERS.values()]
     assert {name for change in changes for name in change} <= known
+    with pytest.raises(SystemExit):
+        compare.main(["--data", str(data), "--work", str(tmp_path), "--only", "vader_tweets"])
+    assert "invalid choice: 'vader_tweets'" in capsys.readouterr().err
     given = ["--data", str(data), "--work", str(tmp_path), "--only", "trec", "--changes"]
     compare.main([*given, compare.SVM])
     told = capsys.readouterr().err

@@ -151,6 +151,9 @@ def test_train_on_several_labels_sets_the_problem_type(tmp_path):
     assert run.model.config.problem_type == "multi_label_classification"
     assert run.record["metrics"]["test"].keys() == {"micro_f1", "macro_f1", "precision_at_1"}
     assert run.record["metrics"]["test"]["precision_at_1"] == 1.0
+    assert run.model.config.classifier_pooling == "static"
+    assert run.record["settings"]["model"]["classifier_pooling"] == "static"
+    assert "classifier_pooling" not in run.record["settings"]["given"]
 
 
 def test_train_on_numbers_is_a_regression(tmp_path):
@@ -557,7 +560,9 @@ def test_kind_of_task_sets_the_pooling(given, task, expected):
         ({}, SINGLE, [75], 0.5),
         ({}, SINGLE, [10, 50], 0.2),
         ({}, SINGLE, [1399], 0.5),
-        ({}, REGRESSION, [2700, 100], 0.7),
+        ({}, SINGLE, [2700, 100], 0.7),
+        ({}, REGRESSION, [1400], 0.5),
+        ({}, MULTI, [1400], 0.1),
         ({}, SINGLE, [0], 0.0),
         ({}, MULTI, [75], 0.1),
         ({"token_dropout": 0.2}, SINGLE, [75], 0.2),
@@ -571,17 +576,18 @@ def test_length_of_texts_sets_how_many_tokens_are_hidden(given, task, characters
 
 
 @pytest.mark.parametrize(
-    ("given", "characters", "expected"),
+    ("given", "task", "characters", "expected"),
     [
-        ({}, [999], 2**14),
-        ({}, [1900, 100], 2**16),
-        ({"ngram_buckets": 9}, [1000], 9),
-        ({"token_dropout": 0.5}, [1000], 2**16),
-        ({"words_alone": True}, [1000], 0),
-        ({"model": "m"}, [1000], None),
+        ({}, SINGLE, [999], 2**14),
+        ({}, SINGLE, [1900, 100], 2**16),
+        ({}, MULTI, [1000], 2**14),
+        ({}, REGRESSION, [1000], 2**14),
+        ({"ngram_buckets": 9}, SINGLE, [1000], 9),
+        ({"token_dropout": 0.5}, SINGLE, [1000], 2**16),
+        ({"words_alone": True}, SINGLE, [1000], 0),
+        ({"model": "m"}, SINGLE, [1000], None),
     ],
 )
-@pytest.mark.parametrize("task", [SINGLE, MULTI, REGRESSION])
 def test_length_of_texts_sets_how_many_pairs_have_rows(given, task, characters, expected):
     split = split_of(["x" * count for count in characters], task)
     assert ModelArguments(**given).completed_for(split).ngram_buckets == expected
