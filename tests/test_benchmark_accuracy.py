@@ -197,6 +197,19 @@ def test_svm_scores_a_label_that_training_lacks_lowest(sets, methods, data, tmp_
     np.testing.assert_array_equal(scores[:, :-1], full)
 
 
+def test_svm_can_learn_a_single_one_of_several_labels(sets, methods, data, tmp_path):
+    task = sets.load_task("goemotions", data)
+    long = task.names.index("long")
+    moved = {
+        name: split.map(lambda row: {"labels": [one for one in row["labels"] if one == long]})
+        for name, split in task.data.items()
+    }
+    single = dataclasses.replace(task, data=datasets.DatasetDict(moved))
+    scores = methods.fit_svm(single, 0, tmp_path).scores["test"]
+    assert np.isfinite(scores[:, long]).all()
+    assert np.isneginf(np.delete(scores, long, axis=1)).all()
+
+
 def test_choices_are_those_that_validate_best(sets, methods, data, tmp_path, monkeypatch):
     task = sets.load_task("trec", data)
     monkeypatch.setattr(methods, "validate", lambda task, scores: -abs(scores).max())
