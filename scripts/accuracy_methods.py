@@ -256,6 +256,7 @@ def fit_svm(task: Task, seed: int, kept: Path) -> Fitted:
     reading = time.perf_counter() - started
     rows = {s: vectorizer.transform(task.split(s)["text"][:]) for s in task.scored}
     labels = task.labels("train")
+    # Of classes, those that a training text has.
     learned = np.flatnonzero(labels.any(0)) if labels.ndim == 2 else np.unique(labels)
 
     def fit(strength: float) -> Any:
@@ -267,11 +268,9 @@ def fit_svm(task: Task, seed: int, kept: Path) -> Fitted:
         return machine.fit(train, labels)
 
     def scores_of(model: Any, split: str) -> Array:
-        found = (
-            model.predict(rows[split]) if not task.names else model.decision_function(rows[split])
-        )
         if not task.names:
-            return np.asarray(found)[:, None]
+            return np.asarray(model.predict(rows[split]))[:, None]
+        found = model.decision_function(rows[split])
         if found.ndim == 1:  # one of several labels, or two classes
             found = found[:, None] if labels.ndim == 2 else np.stack([-found, found], 1)
         every = np.full((len(found), len(task.names)), -np.inf)  # where training lacks a class
